@@ -1,0 +1,1 @@
+"""What the tests and benchmarks measure tinytl against; never shipped with it."""
