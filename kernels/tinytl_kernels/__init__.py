@@ -1,0 +1,89 @@
+"""Kernel sets: arrays in, arrays out, no Tensor and no gradient.
+
+A *kernel set* is a module that offers the functions of ``plain.py`` under the same
+names, with the same arguments and the same results. An operation asks
+``kernels_for(array)`` and calls what it gets; it never learns which set ran.
+
+    plain   NumPy alone, written to be read; what the others must equal
+    cpu     numba and BLAS; whatever it lacks it takes from plain
+
+Which set serves NumPy arrays is decided at the first call, in this order: the set
+chosen with ``use_kernels``, the environment variable ``TINYTL_KERNELS``, ``cpu`` when
+numba is installed, else ``plain``.
+"""
+
+import importlib
+import importlib.util
+import os
+from types import ModuleType, TracebackType
+from typing import Any
+
+import numpy as np
+
+Array = Any  # a NumPy array, or an array of a library with NumPy's functions
+
+SETS = ("plain", "cpu")
+
+_chosen: str | None = None
+
+
+def namespace(array: Array) -> ModuleType:
+    """Module whose functions work on `array`: NumPy today, one look-up for all."""
+    if isinstance(array, np.ndarray | np.generic):
+        return np
+    raise TypeError(f"tinytl computes with NumPy arrays, got {type(array).__name__}")
+
+
+def available() -> tuple[str, ...]:
+    """Names of the kernel sets that this Python can load, without loading them."""
+    return SETS if importlib.util.find_spec("numba") else SETS[:1]
+
+
+def current() -> str:
+    """Name of the kernel set that serves NumPy arrays."""
+    name = _chosen or os.environ.get("TINYTL_KERNELS") or available()[-1]
+    return _checked(name)
+
+
+def kernels_for(array: Array) -> ModuleType:
+    """Kernel set for `array`: the only place where a device or a set is chosen."""
+    namespace(array)
+    return importlib.import_module(f"{__name__}.{current()}")
+
+
+class use_kernels:  # noqa: N801 - read as a command, or as a `with` block
+    """Choose the kernel set: ``use_kernels("plain")``.
+
+    As a statement it holds until the next call; in a ``with`` block until the end of
+    the block. ``use_kernels(None)`` returns to the automatic choice.
+
+    Raises:
+        ValueError: the name is none of ``available()``.
+    """
+
+    def __init__(self, name: str | None):
+        global _chosen
+        self.previous = _chosen
+        _chosen = None if name is None else _checked(name)
+
+    def __enter__(self) -> "use_kernels":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        global _chosen
+        _chosen = self.previous
+
+
+def _checked(name: str) -> str:
+    if name not in SETS:
+        raise ValueError(f"no kernel set is called {name!r}; there are {SETS}")
+    if name not in available():
+        raise ValueError(
+            f"the kernel set {name!r} needs numba: pip install 'tinytl[fast]'"
+        )
+    return name

@@ -1,0 +1,263 @@
+"""The plain kernel set: every kernel in NumPy, written to be read.
+
+N images, C channels in, F filters (channels out), G groups, H W input size, U V kernel
+size, I J output size. Images are (N, C, H, W). No kernel writes to its arguments.
+
+Convolution needs three kernels for derivatives of every order. Weigh each output with g
+and add up: T(x, w, g) = sum g * conv(x, w) is linear in each of the three. Its partial
+derivatives are conv (towards g), conv_dx (towards x) and conv_dw (towards w), and the
+gradients of any one of them are the other two.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from .shapes import Pair, Window
+
+Array = np.ndarray
+
+BLOCK = 1 << 18  # values of the matrix of columns that are worked on at a time: in cache
+
+
+def conv(x: Array, w: Array, window: Window, groups: int) -> Array:
+    """y[n,f,i,j] = sum over c,u,v of w[f,c,u,v] * x[n, c, i*s-p+u*d, j*s-p+v*d].
+
+    Every output is the product of a row of weights with a column of the C*U*V values
+    that its window sees. So the images are unfolded into a matrix of such columns, a few
+    images at a time, and BLAS multiplies.
+
+    Shapes. x (N,C,H,W), w (F,C/G,U,V) -> (N,F,I,J).
+    """
+    n, filters = len(x), len(w)
+    i, j = window.out
+    rows = w.reshape(groups, filters // groups, -1)  # G, F/G, C/G*U*V
+    y = np.empty((n, filters, i, j), x.dtype)
+    for images in _blocks(n, x.shape[1], window):
+        columns = unfold(x[images], window, groups)  # G, C/G*U*V, n*I*J
+        block = (rows @ columns).reshape(filters, -1, i, j)
+        y[images] = block.transpose(1, 0, 2, 3)
+    return y
+
+
+def conv_dx(gy: Array, w: Array, window: Window, groups: int) -> Array:
+    """gx[n,c,h,w]: what each input value contributes to sum gy * conv(x, w).
+
+    The transpose of conv: multiply with the transposed weights, and fold the columns
+    back by adding up what landed on the same pixel.
+
+    Shapes. gy (N,F,I,J), w (F,C/G,U,V) -> (N,C,H,W).
+    """
+    n, filters = len(gy), len(w)
+    channels = w.shape[1] * groups
+    rows = w.reshape(groups, filters // groups, -1).transpose(0, 2, 1)
+    gx = np.empty((n, channels, *window.size), gy.dtype)
+    for images in _blocks(n, channels, window):
+        gx[images] = fold(rows @ _by_group(gy[images], groups), channels, window)
+    return gx
+
+
+def conv_dw(x: Array, gy: Array, window: Window, groups: int) -> Array:
+    """gw[f,c,u,v]: what each weight contributes to sum gy * conv(x, w).
+
+    Shapes. x (N,C,H,W), gy (N,F,I,J) -> (F,C/G,U,V).
+    """
+    n, channels, filters = len(x), x.shape[1], gy.shape[1]
+    size = channels // groups * window.kernel[0] * window.kernel[1]
+    gw = np.zeros((groups, filters // groups, size), x.dtype)
+    for images in _blocks(n, channels, window):
+        columns = unfold(x[images], window, groups)
+        gw += _by_group(gy[images], groups) @ columns.transpose(0, 2, 1)
+    return gw.reshape(filters, channels // groups, *window.kernel)
+
+
+def unfold(x: Array, window: Window, groups: int) -> Array:
+    """Columns of what each window sees: (N,C,H,W) -> (G, C/G*U*V, N*I*J)."""
+    n, channels = x.shape[:2]
+    padded = pad(x, window).transpose(1, 0, 2, 3)
+    columns = np.empty((channels, *window.kernel, n, *window.out), x.dtype)
+    for u in range(window.kernel[0]):
+        for v in range(window.kernel[1]):
+            columns[:, u, v] = padded[:, :, window.rows(u), window.columns(v)]
+    size = channels // groups * window.kernel[0] * window.kernel[1]
+    return columns.reshape(groups, size, n * window.out[0] * window.out[1])
+
+
+def fold(columns: Array, channels: int, window: Window) -> Array:
+    """Transpose of unfold: add every column's values to the pixels they came from."""
+    (u_size, v_size), (i, j) = window.kernel, window.out
+    n = columns.shape[2] // (i * j)
+    columns = columns.reshape(channels, u_size, v_size, n, i, j)
+    total = np.zeros((channels, n, *window.extent), columns.dtype)
+    for u in range(u_size):
+        for v in range(v_size):
+            total[:, :, window.rows(u), window.columns(v)] += columns[:, u, v]
+    return crop(total.transpose(1, 0, 2, 3), window)
+
+
+def pad(x: Array, window: Window, value: float = 0) -> Array:
+    """Images with the window's padding around them, filled with `value`."""
+    (h, w), (top, left) = window.size, window.padding
+    if (h, w) == window.extent:
+        return x
+    padded = np.full((*x.shape[:2], *window.extent), value, x.dtype)
+    padded[:, :, top : top + h, left : left + w] = x
+    return padded
+
+
+def crop(padded: Array, window: Window) -> Array:
+    """Transpose of pad: the images without the padding around them."""
+    (h, w), (top, left) = window.size, window.padding
+    return padded[:, :, top : top + h, left : left + w]
+
+
+def _by_group(gy: Array, groups: int) -> Array:
+    """(N,F,I,J) -> (G, F/G, N*I*J)."""
+    n, filters, i, j = gy.shape
+    return gy.transpose(1, 0, 2, 3).reshape(groups, filters // groups, n * i * j)
+
+
+def _blocks(n: int, channels: int, window: Window) -> Iterator[slice]:
+    (u, v), (i, j) = window.kernel, window.out
+    step = max(1, BLOCK // max(1, channels * u * v * i * j))
+    return (slice(k, k + step) for k in range(0, n, step))
+
+
+# -- pooling ---------------------------------------------------------------------------
+
+
+def max_pool_index(x: Array, window: Window) -> Array:
+    """Where each window's largest value is: h * W + w of the pixel, int64.
+
+    The first of equal values wins, in reading order; padding never wins; a NaN does, and
+    the last NaN, as in torch.
+
+    Shapes. x (N,C,H,W) -> (N,C,I,J).
+    """
+    padded = pad(x, window, -np.inf)
+    h = np.arange(window.extent[0]) - window.padding[0]
+    w = np.arange(window.extent[1]) - window.padding[1]
+    pixel = h[:, None] * window.size[1] + w
+    first, index = None, None
+    for u in range(window.kernel[0]):
+        for v in range(window.kernel[1]):
+            rows, columns = window.rows(u), window.columns(v)
+            value, here = padded[:, :, rows, columns], pixel[rows, columns]
+            if first is None or index is None:
+                first, index = _inside_first(value, here, x, window)
+            better = (value > first) | (value != value)
+            first = np.where(better, value, first)
+            index = np.where(better, here, index)
+    assert index is not None
+    return index
+
+
+def _inside_first(
+    value: Array, here: Array, x: Array, window: Window
+) -> tuple[Array, Array]:
+    """Start below every value, at each window's first pixel that is not padding."""
+    starts = []
+    for n, s, p, d, out in zip(
+        window.size,
+        window.stride,
+        window.padding,
+        window.dilation,
+        window.out,
+        strict=True,
+    ):
+        start = np.arange(out) * s - p
+        inside = np.where(start < 0, start + -(start // d) * d, start)
+        starts.append(np.minimum(inside, n - 1))
+    index = starts[0][:, None] * window.size[1] + starts[1]
+    return np.full(value.shape, -np.inf, x.dtype), np.broadcast_to(index, value.shape)
+
+
+def gather(x: Array, index: Array) -> Array:
+    """y[n,c,i,j] = x[n,c] at pixel index[n,c,i,j], counted in reading order."""
+    n, c, h, w = x.shape
+    i, j = index.shape[2:]
+    flat = np.take_along_axis(x.reshape(n, c, h * w), index.reshape(n, c, i * j), axis=2)
+    return flat.reshape(index.shape)
+
+
+def scatter(g: Array, index: Array, size: Pair) -> Array:
+    """Transpose of gather: zeros of (N,C,H,W) with g added at its pixels."""
+    n, c, i, j = g.shape
+    h, w = size
+    first = np.arange(n * c).reshape(n, c, 1, 1) * (h * w)
+    total = np.bincount((first + index).ravel(), g.ravel(), minlength=n * c * h * w)
+    return total.astype(g.dtype).reshape(n, c, h, w)
+
+
+def sum_pool(x: Array, window: Window) -> Array:
+    """y[n,c,i,j] = sum over u,v of x[n, c, i*s-p+u*d, j*s-p+v*d]."""
+    padded = pad(x, window)
+    y = np.zeros((*x.shape[:2], *window.out), x.dtype)
+    for u in range(window.kernel[0]):
+        for v in range(window.kernel[1]):
+            y += padded[:, :, window.rows(u), window.columns(v)]
+    return y
+
+
+def sum_pool_dx(gy: Array, window: Window) -> Array:
+    """Transpose of sum_pool: every pixel gets the g of all windows that saw it."""
+    total = np.zeros((*gy.shape[:2], *window.extent), gy.dtype)
+    for u in range(window.kernel[0]):
+        for v in range(window.kernel[1]):
+            total[:, :, window.rows(u), window.columns(v)] += gy
+    return crop(total, window)
+
+
+# -- resizing --------------------------------------------------------------------------
+
+
+def resample(x: Array, index: Array, weight: Array, axis: int) -> Array:
+    """y at o along `axis` = sum over k of weight[o,k] * x at index[o,k].
+
+    Every resizing, adaptive pooling and reflecting border is such a map along one axis
+    after another. index is (O, K) int64, weight (O, K).
+    """
+    along = [1] * x.ndim
+    along[axis] = len(index)
+    y = np.zeros((*x.shape[:axis], len(index), *x.shape[axis + 1 :]), x.dtype)
+    for k in range(index.shape[1]):
+        tap = weight[:, k].reshape(along).astype(x.dtype)
+        y += x.take(index[:, k], axis) * tap
+    return y
+
+
+# -- normalisation ---------------------------------------------------------------------
+
+
+def moments(x: Array) -> tuple[Array, Array]:
+    """Mean and variance (divided by the count) of each channel, over all but axis 1."""
+    over = (0, *range(2, x.ndim))
+    shape = (1, -1, *(1,) * (x.ndim - 2))
+    mean = x.mean(axis=over)
+    away = x - mean.reshape(shape)
+    return mean, np.square(away, out=away).mean(axis=over)
+
+
+def standardise(x: Array, mean: Array, rstd: Array) -> Array:
+    """(x - mean) * rstd, channel by channel along axis 1."""
+    shape = (1, -1, *(1,) * (x.ndim - 2))
+    y = x - mean.reshape(shape)
+    y *= rstd.reshape(shape)
+    return y
+
+
+def standardise_dx(g: Array, x: Array, mean: Array, rstd: Array) -> Array:
+    """rstd * (g - mean(g) - xs * mean(g * xs)), where xs is x standardised.
+
+    The part of g that moves the mean or the scale of a channel is taken out: those two
+    directions change nothing in the standardised values.
+    """
+    over = (0, *range(2, x.ndim))
+    shape = (1, -1, *(1,) * (x.ndim - 2))
+    xs = standardise(x, mean, rstd)
+    along = (g * xs).mean(axis=over).reshape(shape)
+    xs *= along
+    gx = g - g.mean(axis=over).reshape(shape)
+    gx -= xs
+    gx *= rstd.reshape(shape)
+    return gx

@@ -1,0 +1,33 @@
+"""tinytl: convolutional networks and transfer learning, from the formula up.
+
+Everything here has PyTorch's names, argument order, defaults and meaning. Start reading
+at ``graph.py`` and ``tensor.py``.
+"""
+
+import numpy as np
+from tinytl_kernels import use_kernels
+
+from .graph import detect_anomaly, enable_grad, is_grad_enabled, no_grad
+from .tensor import Tensor, grad
+
+from . import functional  # isort: skip
+
+__version__ = "0.1.0"
+
+float32 = np.dtype(np.float32)
+float64 = np.dtype(np.float64)
+int64 = np.dtype(np.int64)
+
+__all__ = [
+    "Tensor",
+    "detect_anomaly",
+    "enable_grad",
+    "float32",
+    "float64",
+    "functional",
+    "grad",
+    "int64",
+    "is_grad_enabled",
+    "no_grad",
+    "use_kernels",
+]

@@ -1,0 +1,219 @@
+r"""Activations, element by element, and softmax.
+
+The derivative of each is written through functions of x that are themselves accurate
+everywhere, so that higher derivatives are too: sigmoid' as sigmoid(x) * sigmoid(-x), not
+s * (1 - s), which is 0 in float32 from x = 17 on, where the true value is 4e-8.
+"""
+
+from tinytl_kernels import Array, namespace
+
+from ..tensor import Operand, Tensor, record
+from .basic import where
+from .promote import floating, same_dtype, to
+from .reduce import sum
+from .shape import axis, reshape
+
+
+def step(input: Operand) -> Tensor:
+    """The perceptron's threshold: 1 if x > 0, else 0 (0 at exactly 0).
+
+    Backward. 0 everywhere: nothing to learn from, which is why it was replaced.
+    Source: McCulloch & Pitts 1943; Rosenblatt 1958.
+    """
+    x = floating("step", "input", input)
+    return record((x.data > 0).astype(x.dtype), (x, lambda g: g * 0))
+
+
+def relu(input: Operand) -> Tensor:
+    """y = max(0, x).
+
+    Backward. gy where x > 0, else 0 (0 at exactly 0).
+    Source: Nair & Hinton 2010.
+    """
+    x = floating("relu", "input", input)
+    on = x.data > 0
+    return record(
+        namespace(x.data).maximum(x.data, 0), (x, lambda g: where(on, g, 0.0))
+    )
+
+
+def leaky_relu(input: Operand, negative_slope: float = 0.01) -> Tensor:
+    """y = x if x > 0, else negative_slope * x.
+
+    Backward. gy, or negative_slope * gy (also at exactly 0).
+    Source: Maas et al. 2013.
+    """
+    x = floating("leaky_relu", "input", input)
+    on = x.data > 0
+    value = namespace(x.data).where(on, x.data, x.data * negative_slope)
+    return record(value, (x, lambda g: where(on, g, g * negative_slope)))
+
+
+def prelu(input: Operand, weight: Operand) -> Tensor:
+    """y = x if x > 0, else a * x, with a slope a that is learned.
+
+    Args:
+        input: (N, C, ...), or any shape with a single slope.
+        weight: (1,) or one number: one slope for all; or (C,): one a channel.
+
+    Backward. gx = gy or a * gy; ga = sum of gy * x over the places where x <= 0.
+    Source: He et al. 2015, eq. 1.
+
+    Raises:
+        ValueError: the number of slopes is neither 1 nor C.
+    """
+    x, a = floating("prelu", "input", input), floating("prelu", "weight", weight)
+    same_dtype("prelu", input=x, weight=a)
+    channels = x.shape[1] if x.ndim > 1 else 1
+    if a.ndim > 1 or (a.numel() != 1 and a.numel() != channels):
+        raise ValueError(
+            f"prelu: weight must hold 1 slope, or one for each of the {channels} "
+            f"channels of an input of shape {x.shape}; got shape {a.shape}"
+        )
+    slope = reshape(a, (1, -1, *(1,) * (x.ndim - 2)) if a.numel() > 1 else ())
+    return where(x.data > 0, x, slope * x)
+
+
+def relu6(input: Operand) -> Tensor:
+    """y = min(max(x, 0), 6).
+
+    Backward. gy where 0 < x < 6, else 0. At exactly 0 and 6 the gradient is 0, as in
+    torch; clamp(x, 0, 6) has gradient 1 there.
+    Source: Krizhevsky 2010.
+    """
+    x = floating("relu6", "input", input)
+    on = (x.data > 0) & (x.data < 6)
+    value = namespace(x.data).clip(x.data, 0, 6)
+    return record(value, (x, lambda g: where(on, g, 0.0)))
+
+
+def softplus(input: Operand, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    r"""Smooth ReLU, element by element; x and y share any one shape.
+
+        y = log(1 + exp(b)) / beta                     with b = beta * x
+          = (max(b, 0) + log(1 + exp(-|b|))) / beta    <- computed: exp(b) overflows
+                                                       float32 above 88, exp(-|b|) never
+        y = x where b > threshold, as in torch: there it differs from the formula by less
+            than exp(-threshold) / beta
+
+    Backward. dy/dx = sigmoid(b), so gx = gy * sigmoid(beta * x); gy where b > threshold.
+    Source: Dugas et al. 2001.
+    """
+    x = floating("softplus", "input", input)
+    b = x.data * beta
+    xp = namespace(b)
+    straight = b > threshold
+    smooth = (xp.maximum(b, 0) + xp.log1p(xp.exp(-xp.abs(b)))) / beta
+    return record(
+        xp.where(straight, x.data, smooth),
+        (x, lambda g: where(straight, g, g * sigmoid(beta * x))),
+    )
+
+
+def sigmoid(input: Operand) -> Tensor:
+    """y = 1 / (1 + exp(-x)), between 0 and 1.
+
+    Computed with exp(-|x|), which cannot overflow.
+    Backward. gx = gy * sigmoid(x) * sigmoid(-x), at most gy / 4.
+    """
+    x = floating("sigmoid", "input", input)
+    xp = namespace(x.data)
+    e = xp.exp(-xp.abs(x.data))
+    value = xp.where(x.data >= 0, 1, e) / (1 + e)
+    return record(value, (x, lambda g: g * (sigmoid(x) * sigmoid(-x))))
+
+
+def tanh(input: Operand) -> Tensor:
+    """y = tanh(x), between -1 and 1.
+
+    Backward. gx = gy * (1 - tanh(x)^2), at most gy, and gy at 0. Written as
+    4 sigmoid(2x) sigmoid(-2x): 1 - tanh(x)^2 is 0 in float32 from x = 9 on.
+    """
+    x = floating("tanh", "input", input)
+    return record(
+        namespace(x.data).tanh(x.data),
+        (x, lambda g: g * (4 * sigmoid(2 * x) * sigmoid(-2 * x))),
+    )
+
+
+def hardsigmoid(input: Operand) -> Tensor:
+    """y = relu6(x + 3) / 6: the sigmoid in straight lines.
+
+    Backward. gy / 6 where -3 < x < 3, else 0.
+    Source: Howard et al. 2019 (MobileNetV3), section 5.2.
+    """
+    x = floating("hardsigmoid", "input", input)
+    on = (x.data > -3) & (x.data < 3)
+    value = namespace(x.data).clip(x.data + 3, 0, 6) / 6
+    return record(value, (x, lambda g: where(on, g / 6, 0.0)))
+
+
+def hardswish(input: Operand) -> Tensor:
+    """y = x * relu6(x + 3) / 6.
+
+    Backward. 0 for x <= -3; gy * (x / 3 + 1 / 2) between; gy for x >= 3 (at exactly
+    -3 and 3 the outer pieces hold, as in torch).
+    Source: Howard et al. 2019 (MobileNetV3), section 5.2.
+    """
+    x = floating("hardswish", "input", input)
+    low, high = x.data <= -3, x.data >= 3
+    value = x.data * namespace(x.data).clip(x.data + 3, 0, 6) / 6
+
+    def pullback(g: Tensor) -> Tensor:
+        return where(low, 0.0, where(high, g, g * (x / 3 + 0.5)))
+
+    pullback.__qualname__ = "hardswish"
+    return record(value, (x, pullback))
+
+
+def softmax(
+    input: Operand, dim: int | None = None, *, dtype: type | None = None
+) -> Tensor:
+    """y = exp(x) / sum of exp(x) along `dim`: positive, adding up to 1.
+
+    Computed with x - max(x), which changes nothing and cannot overflow.
+    Backward. gx = y * (gy - sum of gy * y).
+    """
+    x, k = _along("softmax", input, dim, dtype)
+    y = _exp_over_sum(x.data, k)
+
+    def pullback(g: Tensor) -> Tensor:
+        again = softmax(x, k)
+        weighted = g * again
+        return weighted - again * sum(weighted, k, keepdim=True)
+
+    pullback.__qualname__ = "softmax"
+    return record(y, (x, pullback))
+
+
+def log_softmax(
+    input: Operand, dim: int | None = None, *, dtype: type | None = None
+) -> Tensor:
+    """y = x - log of sum of exp(x) along `dim`, computed with x - max(x).
+
+    Backward. gx = gy - softmax(x) * sum of gy.
+    """
+    x, k = _along("log_softmax", input, dim, dtype)
+    xp = namespace(x.data)
+    low = x.data - x.data.max(axis=k, keepdims=True, initial=-xp.inf)
+    value = low - xp.log(xp.exp(low).sum(axis=k, keepdims=True))
+    return record(
+        value, (x, lambda g: g - softmax(x, k) * sum(g, k, keepdim=True))
+    )
+
+
+def _exp_over_sum(x: Array, k: int) -> Array:
+    xp = namespace(x)
+    e = xp.exp(x - x.max(axis=k, keepdims=True, initial=-xp.inf))
+    e /= e.sum(axis=k, keepdims=True)
+    return e
+
+
+def _along(
+    operation: str, input: Operand, dim: int | None, dtype: type | None
+) -> tuple[Tensor, int]:
+    """The input as floats with a dimension, and the dimension; torch's choice if None."""
+    x = floating(operation, "input", input if dtype is None else to(input, dtype))
+    if dim is None:
+        dim = 0 if x.ndim in (0, 1, 3) else 1
+    return x, axis(operation, dim, x.ndim)

@@ -1,0 +1,139 @@
+"""Two-dimensional convolution, and why three kernels give all its derivatives.
+
+Weigh every output with g and add up:
+
+    T(x, w, g) = sum over n,f,i,j of g[n,f,i,j] * conv(x, w)[n,f,i,j]
+
+T is linear in each of x, w and g. Its partial derivatives are conv (with respect to g),
+conv_dx (to x) and conv_dw (to w), each linear in the remaining two. So the gradients of
+any one of the three are the other two, and the circle closes: no order of derivative
+needs a fourth kernel.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tinytl_kernels import kernels_for
+from tinytl_kernels.shapes import IntOrPair, Window, pair, window
+
+from ..tensor import Operand, Tensor, record
+from .pad import pad
+from .promote import same_dtype, tensor
+from .shape import reshape, squeeze, unsqueeze
+
+
+def conv2d(
+    input: Operand,
+    weight: Operand,
+    bias: Operand | None = None,
+    stride: IntOrPair = 1,
+    padding: str | IntOrPair = 0,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
+) -> Tensor:
+    """y[n,f,i,j] = b[f] + sum over c,u,v of w[f,c,u,v] * x[n, c, i*s-p+u*d, j*s-p+v*d].
+
+    (A cross-correlation, as in all of deep learning: the kernel is not flipped.)
+
+    Args:
+        input: (N, C, H, W), or (C, H, W) for one image.
+        weight: (F, C / groups, U, V).
+        bias: (F,) or None.
+        stride: s, steps between windows; one number or (rows, columns), as all below.
+        padding: p, zeros on every side; "valid" for none; "same" for as many as keep
+            the size (stride 1; an odd one goes to the bottom and right, as in torch).
+        dilation: d, steps between the inputs that a window sees.
+        groups: filters see their own C / groups channels only; groups = C is depthwise.
+
+    Shapes. (N, F, I, J) with I = floor((H + 2p - d(U - 1) - 1) / s) + 1.
+    Backward. gx = conv_dx(gy, w), gw = conv_dw(x, gy), gb = sum of gy over n,i,j.
+
+    Raises:
+        ValueError: shapes do not fit one another, or the kernel its padded input.
+        TypeError: dtypes differ or are not floating.
+    """
+    x, w = tensor("conv2d", "input", input), tensor("conv2d", "weight", weight)
+    b = None if bias is None else tensor("conv2d", "bias", bias)
+    same_dtype("conv2d", input=x, weight=w, bias=b)
+    _check(x, w, b, groups)
+    if x.ndim == 3:
+        one = conv2d(unsqueeze(x, 0), w, b, stride, padding, dilation, groups)
+        return squeeze(one, 0)
+    if isinstance(padding, str):
+        x, padding = _named_padding(x, w, stride, padding, dilation)
+    view = window("conv2d", x.shape[2:], w.shape[2:], stride, padding, dilation)
+    y = _conv(x, w, _Form(view, groups))
+    return y if b is None else y + reshape(b, (1, -1, 1, 1))
+
+
+@dataclass(frozen=True)
+class _Form:
+    """What the three kernels share beside their two operands."""
+
+    window: Window
+    groups: int
+
+
+def _conv(x: Tensor, w: Tensor, form: _Form) -> Tensor:
+    return record(
+        kernels_for(x.data).conv(x.data, w.data, form.window, form.groups),
+        (x, lambda gy: _conv_dx(gy, w, form)),
+        (w, lambda gy: _conv_dw(x, gy, form)),
+    )
+
+
+def _conv_dx(gy: Tensor, w: Tensor, form: _Form) -> Tensor:
+    return record(
+        kernels_for(gy.data).conv_dx(gy.data, w.data, form.window, form.groups),
+        (gy, lambda gx: _conv(gx, w, form)),
+        (w, lambda gx: _conv_dw(gx, gy, form)),
+    )
+
+
+def _conv_dw(x: Tensor, gy: Tensor, form: _Form) -> Tensor:
+    return record(
+        kernels_for(x.data).conv_dw(x.data, gy.data, form.window, form.groups),
+        (x, lambda gw: _conv_dx(gy, gw, form)),
+        (gy, lambda gw: _conv(x, gw, form)),
+    )
+
+
+def _check(x: Tensor, w: Tensor, b: Tensor | None, groups: int) -> None:
+    if x.ndim not in (3, 4) or w.ndim != 4:
+        raise ValueError(
+            "conv2d: needs an input (N, C, H, W) or (C, H, W) and a weight (F, C, U, V), "
+            f"got {x.shape} and {w.shape}"
+        )
+    channels, filters = x.shape[-3], w.shape[0]
+    if not isinstance(groups, int) or groups < 1:
+        raise ValueError(f"conv2d: groups must be a positive integer, got {groups!r}")
+    if w.shape[1] * groups != channels or filters % groups or not filters:
+        raise ValueError(
+            f"conv2d: a weight of shape {w.shape} in {groups} group(s) needs an input "
+            f"with {w.shape[1] * groups} channels and a multiple of {groups} filters; "
+            f"the input has shape {x.shape}"
+        )
+    if b is not None and b.shape != (filters,):
+        raise ValueError(f"conv2d: bias must be of shape ({filters},), got {b.shape}")
+
+
+def _named_padding(
+    x: Tensor, w: Tensor, stride: IntOrPair, padding: str, dilation: IntOrPair
+) -> tuple[Tensor, Sequence[int]]:
+    """Input and numeric padding for "valid" and "same"; the odd zero is put in here."""
+    if padding == "valid":
+        return x, (0, 0)
+    if padding != "same":
+        raise ValueError(
+            f"conv2d: padding must be a number, 'same' or 'valid', got {padding!r}"
+        )
+    if pair("conv2d", "stride", stride, 1) != (1, 1):
+        raise ValueError(f"conv2d: padding='same' needs stride 1, got {stride}")
+    gaps = pair("conv2d", "dilation", dilation, 1)
+    total = [d * (k - 1) for d, k in zip(gaps, w.shape[2:], strict=True)]
+    odd = [n % 2 for n in total]
+    if any(odd):
+        x = pad(x, (0, odd[1], 0, odd[0]))
+    return x, [n // 2 for n in total]
+
+

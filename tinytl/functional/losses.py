@@ -1,0 +1,207 @@
+"""Losses: what training makes small."""
+
+import numpy as np
+
+from ..tensor import Operand, Tensor
+from .activations import log_softmax
+from .basic import broadcastable, where
+from .promote import floating, same_dtype, tensor
+from .reduce import mean, sum
+from .shape import gather, reshape, squeeze, unsqueeze
+
+REDUCTIONS = ("none", "mean", "sum")
+
+
+def mse_loss(
+    input: Operand,
+    target: Operand,
+    *,
+    reduction: str = "mean",
+    weight: Operand | None = None,
+) -> Tensor:
+    """Mean of (input - target)^2.
+
+    Args:
+        input: any shape.
+        target: a shape that broadcasts with it.
+        reduction: "mean", "sum", or "none" for every square.
+        weight: factor for every square; the mean then divides by the sum of weights.
+
+    Raises:
+        ValueError: unknown reduction or shapes that do not broadcast.
+    """
+    _check_reduction("mse_loss", reduction)
+    x, y = broadcastable("mse_loss", input, target)
+    squares = (x - y) * (x - y)
+    if weight is None:
+        return _reduced(squares, reduction)
+    w = floating("mse_loss", "weight", weight)
+    if w.shape != squares.shape:
+        raise ValueError(
+            f"mse_loss: weight must be of shape {squares.shape}, got {w.shape}"
+        )
+    total = _reduced(squares * w, "none" if reduction == "none" else "sum")
+    return total / sum(w) if reduction == "mean" else total
+
+
+def nll_loss(
+    input: Operand,
+    target: Operand,
+    weight: Operand | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """-weight[t] * input[t] for each example's class t; input holds log-probabilities.
+
+    Args:
+        input: (N, C), (N, C, d1, ...) or (C,).
+        target: classes 0..C-1, integers: (N,), (N, d1, ...) or one number.
+        weight: (C,) or None for 1.
+        ignore_index: examples of this class count as if they were not there.
+        reduction: "mean" (divided by the sum of weights that took part), "sum", "none".
+
+    Raises:
+        ValueError: shapes do not fit, a class out of range, unknown reduction.
+        TypeError: the target does not hold integers.
+    """
+    _check_reduction("nll_loss", reduction)
+    x, classes = _scores("nll_loss", input)
+    w = _class_weights("nll_loss", weight, x, classes)
+    picked, factor = _picked("nll_loss", x, target, w, ignore_index)
+    return _weighted(-picked * factor, factor, reduction)
+
+
+def cross_entropy(
+    input: Operand,
+    target: Operand,
+    weight: Operand | None = None,
+    *,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """-sum over classes of q_c * weight_c * log softmax(input)_c.
+
+    q is 1 at the target class, or the target itself if it holds probabilities. With
+    smoothing e it becomes (1 - e) q + e / C. Computed by log_softmax, which neither
+    overflows nor takes the logarithm of 0.
+
+    Args:
+        input: scores (N, C), (N, C, d1, ...) or (C,), not normalised.
+        target: classes 0..C-1, integers, (N,), (N, d1, ...) or one number; or
+            probabilities, floats in the shape of the input.
+        weight: (C,) or None for 1.
+        ignore_index: examples of this class count as if they were not there.
+        reduction: "mean", "sum" or "none". The mean divides by the weights of the target
+            classes that took part; with probabilities by the number of examples.
+        label_smoothing: e in [0, 1].
+
+    Backward. (softmax(input) - q) / N for the plain mean.
+
+    Raises:
+        ValueError: shapes do not fit, a class out of range, unknown reduction.
+        TypeError: the target holds neither integers nor floats of the input's dtype.
+    """
+    _check_reduction("cross_entropy", reduction)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(
+            f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}"
+        )
+    x, classes = _scores("cross_entropy", input)
+    w = _class_weights("cross_entropy", weight, x, classes)
+    logp = log_softmax(x, classes)
+    t = tensor("cross_entropy", "target", target)
+    wide = [-1 if k == classes else 1 for k in range(x.ndim)]
+    if t.dtype.kind == "f":
+        same_dtype("cross_entropy", input=x, target=t)
+        if t.shape != x.shape:
+            raise ValueError(
+                f"cross_entropy: target probabilities must be of shape {x.shape}, got "
+                f"{t.shape}; for classes pass integers"
+            )
+        q = t * (1 - label_smoothing) + label_smoothing / x.shape[classes]
+        each = -sum(q * logp * reshape(w, wide), classes)
+        total = _reduced(each, "none" if reduction == "none" else "sum")
+        examples = x.numel() // max(x.shape[classes], 1)
+        return total / examples if reduction == "mean" else total
+    picked, factor = _picked("cross_entropy", logp, t, w, ignore_index)
+    each = -picked * factor
+    if label_smoothing:
+        kept = Tensor((t.data != ignore_index).astype(x.dtype))
+        spread = -sum(logp * reshape(w, wide), classes) * kept
+        e = label_smoothing
+        each = (1 - e) * each + (e / x.shape[classes]) * spread
+    return _weighted(each, factor, reduction)
+
+
+def _scores(operation: str, input: Operand) -> tuple[Tensor, int]:
+    """Input as floats, and the axis of its classes."""
+    x = floating(operation, "input", input)
+    if not x.ndim or not x.shape[min(x.ndim - 1, 1)]:
+        raise ValueError(
+            f"{operation}: needs an input (N, C), (N, C, d1, ...) or (C,) with classes, "
+            f"got shape {x.shape}"
+        )
+    return x, min(x.ndim - 1, 1)
+
+
+def _class_weights(
+    operation: str, weight: Operand | None, x: Tensor, classes: int
+) -> Tensor:
+    count = x.shape[classes]
+    if weight is None:
+        return Tensor(np.ones(count, x.dtype))
+    w = floating(operation, "weight", weight)
+    same_dtype(operation, input=x, weight=w)
+    if w.shape != (count,):
+        raise ValueError(f"{operation}: weight must be of shape ({count},), got {w.shape}")
+    return w
+
+
+def _picked(
+    operation: str, x: Tensor, target: Operand, w: Tensor, ignore_index: int
+) -> tuple[Tensor, Tensor]:
+    """x and w at each example's class, both of the target's shape; 0 where ignored."""
+    t = tensor(operation, "target", target)
+    _, classes = _scores(operation, x)
+    if t.dtype.kind not in "iu":
+        raise TypeError(
+            f"{operation}: target must hold classes as integers, got {t.dtype}"
+        )
+    needed = (*x.shape[:classes], *x.shape[classes + 1 :])
+    if t.shape != needed:
+        raise ValueError(
+            f"{operation}: target must be of shape {needed} for an input of shape "
+            f"{x.shape}, got {t.shape}"
+        )
+    kept = t.data != ignore_index
+    label = np.where(kept, t.data, 0).astype(np.int64)
+    if label.size and not (0 <= label.min() and label.max() < x.shape[classes]):
+        wrong = label[(label < 0) | (label >= x.shape[classes])][0]
+        raise ValueError(
+            f"{operation}: class {wrong} does not exist; the input of shape {x.shape} "
+            f"has classes 0..{x.shape[classes] - 1}"
+        )
+    picked = squeeze(gather(x, classes, unsqueeze(Tensor(label), classes)), classes)
+    factor = where(kept, w[label], 0.0)
+    return where(kept, picked, 0.0), factor
+
+
+def _weighted(each: Tensor, factor: Tensor, reduction: str) -> Tensor:
+    if reduction != "mean":
+        return _reduced(each, reduction)
+    return sum(each) / sum(factor)
+
+
+def _reduced(each: Tensor, reduction: str) -> Tensor:
+    if reduction == "none":
+        return each
+    return mean(each) if reduction == "mean" else sum(each)
+
+
+def _check_reduction(operation: str, reduction: str) -> None:
+    if reduction not in REDUCTIONS:
+        raise ValueError(
+            f"{operation}: reduction must be one of {REDUCTIONS}, got {reduction!r}"
+        )

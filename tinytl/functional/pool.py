@@ -1,0 +1,194 @@
+"""Pooling: the largest, the sum or the mean of what each window sees.
+
+Max pooling is a gather at the places of the maxima. Its gradient scatters to those
+places; the gradient of a scatter gathers. So two kernels give derivatives of every order.
+Sum pooling is linear, with its transpose; means divide.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from tinytl_kernels import Array, kernels_for
+from tinytl_kernels.shapes import IntOrPair, Pair, Window, window
+
+from ..tensor import Operand, Tensor, record
+from .promote import floating
+from .resize import cell_taps, resample
+from .shape import squeeze, unsqueeze
+
+
+def max_pool2d(
+    input: Operand,
+    kernel_size: IntOrPair,
+    stride: IntOrPair | None = None,
+    padding: IntOrPair = 0,
+    dilation: IntOrPair = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """y[n,c,i,j] = max over u,v of x[n, c, i*s-p+u*d, j*s-p+v*d]; padding never wins.
+
+    Args:
+        input: (N, C, H, W), or (C, H, W) for one image.
+        kernel_size: U, V; one number or (rows, columns), as all below.
+        stride: s, `kernel_size` unless given.
+        padding: p, at most half the kernel.
+        dilation: d.
+        ceil_mode: let a last window reach over the edge.
+        return_indices: also return where the maxima are, h * W + w, int64.
+
+    Backward. gy goes to the place of the maximum; the first one, where several are equal.
+
+    Raises:
+        ValueError: a window does not fit, or is padding alone.
+        TypeError: not floats, or a size is no integer.
+    """
+    x = _images("max_pool2d", input)
+    view = _pool("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
+    batch = x if x.ndim == 4 else unsqueeze(x, 0)
+    where = kernels_for(batch.data).max_pool_index(batch.data, view)
+    y = _gather(batch, where)
+    index = Tensor(where)
+    if x.ndim == 3:
+        y, index = squeeze(y, 0), squeeze(index, 0)
+    return (y, index) if return_indices else y
+
+
+def _gather(x: Tensor, where: Array) -> Tensor:
+    h, w = x.shape[2:]
+    value = kernels_for(x.data).gather(x.data, where)
+    return record(value, (x, lambda g: _scatter(g, where, (h, w))))
+
+
+def _scatter(g: Tensor, where: Array, size: Pair) -> Tensor:
+    value = kernels_for(g.data).scatter(g.data, where, size)
+    return record(value, (g, lambda gg: _gather(gg, where)))
+
+
+def sum_pool2d(
+    input: Operand,
+    kernel_size: IntOrPair,
+    stride: IntOrPair | None = None,
+    padding: IntOrPair = 0,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """y[n,c,i,j] = sum over u,v of x[n, c, i*s-p+u, j*s-p+v]: avg_pool2d undivided.
+
+    Arguments and errors as for avg_pool2d.
+    Backward. Every pixel gets the gradients of all windows that saw it.
+    """
+    x = _images("sum_pool2d", input)
+    view = _pool("sum_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
+    if x.ndim == 3:
+        return squeeze(_sum_pool(unsqueeze(x, 0), view), 0)
+    return _sum_pool(x, view)
+
+
+def _sum_pool(x: Tensor, view: Window) -> Tensor:
+    value = kernels_for(x.data).sum_pool(x.data, view)
+    return record(value, (x, lambda g: _sum_pool_dx(g, view)))
+
+
+def _sum_pool_dx(g: Tensor, view: Window) -> Tensor:
+    value = kernels_for(g.data).sum_pool_dx(g.data, view)
+    return record(value, (g, lambda gg: _sum_pool(gg, view)))
+
+
+def avg_pool2d(
+    input: Operand,
+    kernel_size: IntOrPair,
+    stride: IntOrPair | None = None,
+    padding: IntOrPair = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """Mean of what each window sees: sum_pool2d divided by a count.
+
+    Args:
+        input: (N, C, H, W), or (C, H, W) for one image.
+        kernel_size: U, V; one number or (rows, columns), as all below.
+        stride: s, `kernel_size` unless given.
+        padding: p, zeros, at most half the kernel.
+        ceil_mode: let a last window reach over the edge.
+        count_include_pad: the count is U * V (less what reaches beyond the padding), or
+            only the pixels that are not padding.
+        divisor_override: divide by this instead.
+
+    Raises:
+        ValueError: a window does not fit, or the divisor is 0.
+        TypeError: not floats, or a size is no integer.
+    """
+    x = _images("avg_pool2d", input)
+    view = _pool("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
+    total = sum_pool2d(x, kernel_size, stride, padding, ceil_mode)
+    if divisor_override is not None:
+        if divisor_override == 0:
+            raise ValueError("avg_pool2d: divisor_override must not be 0")
+        return total / divisor_override
+    rows, columns = (_counts(view, k, count_include_pad) for k in (0, 1))
+    return total / Tensor((rows[:, None] * columns).astype(x.dtype))
+
+
+def _counts(view: Window, k: int, with_padding: bool) -> Array:
+    """How many rows (k = 0) or columns (k = 1) each window covers."""
+    first = np.arange(view.out[k]) * view.stride[k] - view.padding[k]
+    end = np.minimum(first + view.kernel[k], view.size[k] + view.padding[k])
+    if not with_padding:
+        first, end = np.maximum(first, 0), np.minimum(end, view.size[k])
+    return end - first
+
+
+def adaptive_avg_pool2d(input: Operand, output_size: int | Sequence[int | None]) -> Tensor:
+    """Mean over I x J cells of nearly equal size that cover the image.
+
+    Args:
+        input: (N, C, H, W), or (C, H, W) for one image.
+        output_size: I, J, or one number for both; None keeps the input's size.
+
+    Cell i has the rows floor(i H / I) .. ceil((i + 1) H / I) - 1; cells may overlap by one.
+
+    Raises:
+        ValueError: the sizes are no pair of non-negative integers.
+    """
+    x = _images("adaptive_avg_pool2d", input)
+    both = output_size if isinstance(output_size, Sequence) else [output_size] * 2
+    sizes = [x.shape[k - 2] if m is None else m for k, m in enumerate(both)]
+    if len(sizes) != 2 or any(not isinstance(m, int) or m < 0 for m in sizes):
+        raise ValueError(
+            f"adaptive_avg_pool2d: output_size must be one or two sizes, got {both}"
+        )
+    for k, m in enumerate(sizes):
+        axis = x.ndim - 2 + k
+        x = resample(x, cell_taps(x.shape[axis], m), axis)
+    return x
+
+
+def _images(operation: str, input: Operand) -> Tensor:
+    x = floating(operation, "input", input)
+    if x.ndim not in (3, 4) or 0 in x.shape[-3:]:
+        raise ValueError(
+            f"{operation}: needs an input (N, C, H, W) or (C, H, W) with pixels in it, "
+            f"got shape {x.shape}"
+        )
+    return x
+
+
+def _pool(
+    operation: str,
+    x: Tensor,
+    kernel: IntOrPair,
+    stride: IntOrPair | None,
+    padding: IntOrPair,
+    dilation: IntOrPair,
+    ceil_mode: bool,
+) -> Window:
+    step = kernel if stride is None or stride == () or stride == [] else stride
+    view = window(operation, x.shape[-2:], kernel, step, padding, dilation, ceil_mode)
+    reach = [d * (k - 1) + 1 for d, k in zip(view.dilation, view.kernel, strict=True)]
+    if any(2 * p > r for p, r in zip(view.padding, reach, strict=True)):
+        raise ValueError(
+            f"{operation}: padding {view.padding} is more than half the kernel "
+            f"{view.kernel}: some windows would see nothing else"
+        )
+    return view

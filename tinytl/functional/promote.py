@@ -1,0 +1,134 @@
+"""What operands become before they are combined: Tensors, of one dtype, or an error."""
+
+from typing import Any
+
+import numpy as np
+from tinytl_kernels import Array
+
+from ..tensor import FLOATS, Operand, Tensor, as_array, record
+
+
+def tensor(operation: str, name: str, value: Any) -> Tensor:
+    """`value` as a Tensor; arrays and numbers are welcome wherever Tensors are.
+
+    Raises:
+        TypeError: it is nothing that a Tensor could hold.
+    """
+    if isinstance(value, Tensor):
+        return value
+    if not isinstance(value, np.ndarray | np.generic | float | int | list | tuple):
+        raise TypeError(
+            f"{operation}: {name} must be a Tensor, an array or a number, got "
+            f"{type(value).__name__}"
+        )
+    return Tensor(value)
+
+
+def floating(operation: str, name: str, value: Any) -> Tensor:
+    """`value` as a Tensor of float32 or float64.
+
+    Raises:
+        TypeError: it holds integers or bools.
+    """
+    x = tensor(operation, name, value)
+    if x.dtype not in FLOATS:
+        raise TypeError(
+            f"{operation}: {name} must be float32 or float64, got {x.dtype}; convert "
+            "it with .to(tinytl.float32)"
+        )
+    return x
+
+
+def same_dtype(operation: str, **operands: Tensor | None) -> None:
+    """Raise TypeError unless all given operands have one floating dtype."""
+    dtypes = {name: x.dtype for name, x in operands.items() if x is not None}
+    for name, x in operands.items():
+        if x is not None:
+            floating(operation, name, x)
+    if len(set(dtypes.values())) > 1:
+        listed = ", ".join(f"{name} {dtype}" for name, dtype in dtypes.items())
+        raise TypeError(f"{operation}: all must have one dtype, got {listed}")
+
+
+def to(input: Operand, dtype: Any) -> Tensor:
+    """Values in another dtype; the gradient returns in the dtype of `input`.
+
+    Raises:
+        TypeError: the dtype is none that a Tensor can hold.
+    """
+    x = tensor("to", "input", input)
+    wanted = np.dtype(dtype)
+    if wanted == x.dtype:
+        return x
+    value = as_array(x.data.astype(wanted))
+    if wanted not in FLOATS:
+        return Tensor(value)
+    return record(value, (x, lambda g: to(g, x.dtype)))
+
+
+def common(operation: str, *operands: Any, floats: bool = False) -> list[Tensor]:
+    """Operands as Tensors of one dtype, chosen as torch chooses it.
+
+    Python numbers count less than Tensors without dimensions, and those less than
+    Tensors with dimensions; a lower rank changes the dtype only by being of a higher
+    kind (bool < integer < float). So ``float32 tensor * 2.5`` stays float32.
+
+    Args:
+        operation: name for error messages.
+        operands: Tensors, arrays or numbers.
+        floats: integers and bools become float32, as in torch.exp.
+    """
+    dtype = result_type(operation, *operands)
+    if floats and dtype not in FLOATS:
+        dtype = np.dtype(np.float32)
+    return [
+        to(x, dtype) if isinstance(x, Tensor) else to(Tensor(_exact(x, dtype)), dtype)
+        for x in (_known(operation, x) for x in operands)
+    ]
+
+
+def _known(operation: str, value: Any) -> Any:
+    return value if _is_number(value) else tensor(operation, "operand", value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float | int) and not isinstance(value, np.ndarray)
+
+
+def _exact(number: float, dtype: np.dtype) -> Array:
+    """A Python number in the wanted dtype at once, not by way of float32."""
+    return np.asarray(number, dtype)
+
+
+def result_type(operation: str, *operands: Any) -> np.dtype:
+    """The dtype that torch.result_type gives for these operands."""
+    ranks: list[list[np.dtype]] = [[], [], []]
+    for x in operands:
+        if _is_number(x):
+            kind = np.asarray(x).dtype
+            ranks[2].append(np.dtype(np.float32) if kind.kind == "f" else kind)
+        else:
+            x = tensor(operation, "operand", x)
+            ranks[0 if x.ndim else 1].append(x.dtype)
+    result: np.dtype | None = None
+    for rank in ranks:
+        if rank:
+            lower = rank[0]
+            for dtype in rank[1:]:
+                lower = _promote(lower, dtype)
+            result = lower if result is None else _outrank(result, lower)
+    assert result is not None
+    return result
+
+
+def _promote(a: np.dtype, b: np.dtype) -> np.dtype:
+    """Smallest dtype for both; an integer beside a float does not widen the float."""
+    if (a.kind == "f") != (b.kind == "f"):
+        return a if a.kind == "f" else b
+    return np.promote_types(a, b)
+
+
+def _outrank(higher: np.dtype, lower: np.dtype) -> np.dtype:
+    order = "biuf"
+    kinds = [min(order.index(d.kind), 3 if d.kind == "f" else 1) for d in (higher, lower)]
+    return higher if kinds[0] >= kinds[1] else _promote(higher, lower)

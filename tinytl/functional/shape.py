@@ -1,0 +1,236 @@
+"""Operations that move values without changing them.
+
+Each is a linear map that copies, selects or reorders; its pullback is the transposed
+map: what was moved there is moved back, what was selected is put into zeros.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from tinytl_kernels import namespace
+
+from ..tensor import Dims, Operand, Tensor, record
+from .promote import common, tensor
+
+
+def axes(operation: str, dim: Dims, ndim: int) -> tuple[int, ...]:
+    """`dim` as a tuple of different axes in 0..ndim-1; None means all of them.
+
+    Raises:
+        ValueError: an axis is out of range or named twice.
+    """
+    if dim is None:
+        return tuple(range(ndim))
+    wanted = (dim,) if isinstance(dim, int | np.integer) else tuple(dim)
+    limit = max(ndim, 1)  # a single number may be addressed as if it had one dimension
+    for d in wanted:
+        if not isinstance(d, int | np.integer) or isinstance(d, bool):
+            raise TypeError(f"{operation}: a dim must be an integer, got {d!r}")
+        if not -limit <= d < limit:
+            raise ValueError(
+                f"{operation}: dim {d} does not exist in a Tensor with {ndim} dimensions"
+            )
+    found = tuple(int(d) % limit for d in wanted)
+    if len(set(found)) != len(found):
+        raise ValueError(f"{operation}: dim {dim} names a dimension twice")
+    return found if ndim else ()
+
+
+def axis(operation: str, dim: int, ndim: int) -> int:
+    """One dimension as an index in 0..ndim-1."""
+    return (axes(operation, dim, ndim) or (0,))[0]
+
+
+def reshape(input: Operand, shape: int | Sequence[int]) -> Tensor:
+    """The same values in another shape, last dimension fastest; one size may be -1.
+
+    Raises:
+        ValueError: the shape has another number of values.
+    """
+    x = tensor("reshape", "input", input)
+    wanted = (shape,) if isinstance(shape, int) else tuple(shape)
+    try:
+        value = x.data.reshape(wanted)
+    except ValueError:
+        raise ValueError(
+            f"reshape: {x.numel()} values of shape {x.shape} do not fit {wanted}"
+        ) from None
+    before = x.shape
+    return record(value, (x, lambda g: reshape(g, before)))
+
+
+def flatten(input: Operand, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Dimensions start_dim..end_dim joined into one."""
+    x = tensor("flatten", "input", input)
+    first, last = (axis("flatten", d, x.ndim) for d in (start_dim, end_dim))
+    if first > last:
+        raise ValueError(
+            f"flatten: start_dim {start_dim} comes after end_dim {end_dim}"
+        )
+    joined = math.prod(x.shape[first : last + 1])
+    return reshape(x, (*x.shape[:first], joined, *x.shape[last + 1 :]))
+
+
+def permute(input: Operand, dims: Sequence[int]) -> Tensor:
+    """Dimensions in another order: dimension k of y is dimension dims[k] of x.
+
+    Raises:
+        ValueError: `dims` does not name every dimension once.
+    """
+    x = tensor("permute", "input", input)
+    order = axes("permute", dims, x.ndim)
+    if len(order) != x.ndim:
+        raise ValueError(
+            f"permute: dims {tuple(dims)} must name each of the {x.ndim} dimensions once"
+        )
+    back = tuple(int(k) for k in np.argsort(order))
+    return record(x.data.transpose(order), (x, lambda g: permute(g, back)))
+
+
+def transpose(input: Operand, dim0: int, dim1: int) -> Tensor:
+    """Dimensions dim0 and dim1 exchanged."""
+    x = tensor("transpose", "input", input)
+    a, b = axis("transpose", dim0, x.ndim), axis("transpose", dim1, x.ndim)
+    order = list(range(x.ndim))
+    if x.ndim:
+        order[a], order[b] = b, a
+    return permute(x, order)
+
+
+def squeeze(input: Operand, dim: Dims = None) -> Tensor:
+    """Dimensions of size 1 removed: all of them, or those in `dim`."""
+    x = tensor("squeeze", "input", input)
+    gone = axes("squeeze", dim, x.ndim)
+    kept = [n for k, n in enumerate(x.shape) if n != 1 or k not in gone]
+    return reshape(x, kept)
+
+
+def unsqueeze(input: Operand, dim: int) -> Tensor:
+    """A dimension of size 1 put in, so that it becomes dimension `dim`."""
+    x = tensor("unsqueeze", "input", input)
+    k = axis("unsqueeze", dim, x.ndim + 1)
+    return reshape(x, (*x.shape[:k], 1, *x.shape[k:]))
+
+
+# -- joining ---------------------------------------------------------------------------
+
+
+def cat(tensors: Sequence[Operand], dim: int = 0) -> Tensor:
+    """Tensors one after the other along `dim`; other sizes must agree.
+
+    As in torch, a Tensor of shape (0,) is skipped whatever the other shapes are.
+
+    Raises:
+        ValueError: nothing to join, or sizes differ elsewhere.
+    """
+    if isinstance(tensors, Tensor) or not len(tensors):
+        raise ValueError("cat: needs a sequence of at least one Tensor")
+    xs = common("cat", *tensors)
+    shaped = [x for x in xs if x.shape != (0,)] or xs[:1]
+    k = axis("cat", dim, shaped[0].ndim)
+    others = {(*x.shape[:k], *x.shape[k + 1 :]) for x in shaped}
+    if len(others) > 1 or not shaped[0].ndim or len({x.ndim for x in shaped}) > 1:
+        raise ValueError(
+            f"cat: shapes {[x.shape for x in xs]} must agree in all but dimension {dim}"
+        )
+    ends = np.cumsum([x.shape[k] for x in shaped]).tolist()
+    edges = []
+    for x, end in zip(shaped, ends, strict=True):
+        part = (slice(None),) * k + (slice(end - x.shape[k], end),)
+        edges.append((x, lambda g, part=part: getitem(g, part)))
+    xp = namespace(shaped[0].data)
+    return record(xp.concatenate([x.data for x in shaped], axis=k), *edges)
+
+
+def stack(tensors: Sequence[Operand], dim: int = 0) -> Tensor:
+    """Tensors of one shape along a new dimension `dim`."""
+    if isinstance(tensors, Tensor) or not len(tensors):
+        raise ValueError("stack: needs a sequence of at least one Tensor")
+    xs = common("stack", *tensors)
+    if len({x.shape for x in xs}) > 1:
+        raise ValueError(f"stack: shapes {[x.shape for x in xs]} must be the same")
+    return cat([unsqueeze(x, dim) for x in xs], axis("stack", dim, xs[0].ndim + 1))
+
+
+# -- selecting -------------------------------------------------------------------------
+
+
+def getitem(input: Operand, index: Any) -> Tensor:
+    """x[index] with NumPy's rules: integers, slices, None, ..., integer or bool arrays.
+
+    Backward. The gradient is added into zeros at the same index; where a value was
+    selected twice, both gradients count.
+
+    Raises:
+        IndexError: the index does not fit, as Python's protocol wants it.
+    """
+    x = tensor("indexing", "input", input)
+    key = _array_index(index)
+    before = x.shape
+    return record(x.data[key], (x, lambda g: put(g, key, before)))
+
+
+def put(input: Tensor, index: Any, shape: tuple[int, ...]) -> Tensor:
+    """Zeros of `shape` with `input` added at `index`: the transpose of getitem."""
+    xp = namespace(input.data)
+    value = xp.zeros(shape, input.dtype)
+    if _selects_once(index):
+        value[index] = input.data
+    else:
+        xp.add.at(value, index, input.data)
+    return record(value, (input, lambda g: getitem(g, index)))
+
+
+def gather(input: Operand, dim: int, index: Operand) -> Tensor:
+    """y[i, j, k] = x[index[i, j, k], j, k] for dim 0, and so on for the others.
+
+    Args:
+        input: any shape.
+        dim: the dimension that `index` looks up.
+        index: integers, as many dimensions as `input`, no larger in the others.
+
+    Raises:
+        ValueError: the numbers of dimensions differ or an index is out of range.
+        TypeError: the index does not hold integers.
+    """
+    x, where = tensor("gather", "input", input), tensor("gather", "index", index)
+    k = axis("gather", dim, x.ndim)
+    if where.dtype.kind not in "iu":
+        raise TypeError(f"gather: index must hold integers, got {where.dtype}")
+    fits = where.ndim == x.ndim and all(
+        a <= b for d, (a, b) in enumerate(zip(where.shape, x.shape)) if d != k
+    )
+    if not fits:
+        raise ValueError(
+            f"gather: index of shape {where.shape} does not fit an input of shape "
+            f"{x.shape} along dim {dim}"
+        )
+    if not x.ndim:
+        return reshape(x, ())
+    limit = x.shape[k]
+    if where.numel() and not (0 <= where.data.min() and where.data.max() < limit):
+        raise ValueError(f"gather: indices must be in 0..{limit - 1} along dim {dim}")
+    mesh: list[Any] = list(np.ogrid[tuple(slice(n) for n in where.shape)])
+    mesh[k] = where.data
+    return getitem(x, tuple(mesh))
+
+
+def _array_index(index: Any) -> Any:
+    if isinstance(index, tuple):
+        return tuple(_array_index(i) for i in index)
+    if isinstance(index, Tensor):
+        index = index.data
+    if isinstance(index, list):
+        index = np.array(index) if index else np.zeros(0, np.int64)
+    return index
+
+
+def _selects_once(index: Any) -> bool:
+    parts = index if isinstance(index, tuple) else (index,)
+    simple = (int, np.integer, slice, type(None), type(Ellipsis))
+    return all(
+        isinstance(i, simple) or (isinstance(i, np.ndarray) and i.dtype == bool)
+        for i in parts
+    )
