@@ -2,24 +2,24 @@
 
 The graph
 ---------
-Every recorded operation is a Node. A Node knows the Nodes of its inputs and, for each, a
-*pullback*: the function that turns the gradient of a loss with respect to the output
+Every recorded operation is a Node. A Node knows the Nodes of its inputs and, for each,
+a *pullback*: the function that turns the gradient of a loss with respect to the output
 into the gradient with respect to that input (the transposed Jacobian, applied to a
-vector). Pullbacks are written with operations on Tensors. So a gradient is recorded like
-any other value, and derivatives of every order follow from the first.
+vector). Pullbacks are written with operations on Tensors. So a gradient is recorded
+like any other value, and derivatives of every order follow from the first.
 
-A Node holds neither the value nor the Tensor that came out. Nothing points from an input
-to an output, so there are no cycles: when the last Tensor that leads to a part of the
-graph goes, Python frees that part at once. A pullback must therefore never hold its own
-operation's output.
+A Node holds neither the value nor the Tensor that came out. Nothing points from an
+input to an output, so there are no cycles: when the last Tensor that leads to a part of
+the graph goes, Python frees that part at once. A pullback must therefore never hold its
+own operation's output.
 
 The walk
 --------
 Gradients arrive at a Node from every place where its value was used, and only their sum
-may be sent on. Take ``b = a + a; c = b + b``: b is used twice. A walk that passes on each
-arriving gradient separately visits ``a`` four times (and 2**n times in a chain of n such
-lines); one that skips what it has visited forgets half of them and returns dc/da = 2
-instead of 4. So a Node waits until all Nodes that use it have been visited: reverse
+may be sent on. Take ``b = a + a; c = b + b``: b is used twice. A walk that passes on
+each arriving gradient separately visits ``a`` four times (and 2**n times in a chain of
+n such lines); one that skips what it has visited forgets half of them and returns dc/da
+= 2 instead of 4. So a Node waits until all Nodes that use it have been visited: reverse
 topological order. Nodes are numbered as they are made, and inputs are made before
 outputs; sorting by number *is* a topological order, and needs no recursion.
 """
@@ -51,8 +51,8 @@ state = _State()
 class Node:
     """One recorded value: its shape, and an edge (Node, pullback) for each input.
 
-    A leaf, a Tensor made by the user, has no edges and refers weakly to its Tensor, where
-    ``backward`` leaves the gradient.
+    A leaf, a Tensor made by the user, has no edges and refers weakly to its Tensor,
+    where ``backward`` leaves the gradient.
     """
 
     __slots__ = ("shape", "edges", "number", "leaf", "layer", "__weakref__")

@@ -181,7 +181,9 @@ class Tensor:
     def __int__(self) -> int:
         return int(self.item())
 
-    def __array__(self, dtype: "DTypeLike" = None, copy: bool | None = None) -> Array:
+    def __array__(
+        self, dtype: "DTypeLike | None" = None, copy: bool | None = None
+    ) -> Array:
         return np.array(self.data, dtype=dtype, copy=copy)
 
     # -- operators: each is the function of the same meaning in tinytl.functional ---
@@ -357,7 +359,7 @@ class Tensor:
         return F.expand(self, _sizes(sizes))
 
     @property
-    def T(self) -> "Tensor":  # noqa: N802 - torch's name
+    def T(self) -> "Tensor":
         """All dimensions in reverse order."""
         return F.permute(self, tuple(reversed(range(self.ndim))))
 
@@ -405,10 +407,10 @@ def record(value: Array, *edges: tuple[Tensor, Pullback]) -> Tensor:
 
     Args:
         value: what the operation computed.
-        edges: pairs (input, pullback). A pullback takes the gradient with respect to the
-            output, a Tensor of value's shape, and returns the one with respect to its
-            input, a Tensor of the input's shape and dtype. It uses operations on Tensors
-            only, writes to nothing, and does not hold the output.
+        edges: pairs (input, pullback). A pullback takes the gradient with respect to
+            the output, a Tensor of value's shape, and returns the one with respect to
+            its input, a Tensor of the input's shape and dtype. It uses operations on
+            Tensors only, writes to nothing, and does not hold the output.
     """
     output = Tensor(value)
     if state.checking and edges:
@@ -429,8 +431,8 @@ def grad(
 ) -> tuple[Tensor, ...]:
     """Gradient of sum_k <grad_outputs_k, outputs_k> with respect to each input.
 
-    It returns; it leaves nothing behind in any Tensor. The graph stays usable for as long
-    as its Tensors live, so there is no ``retain_graph``.
+    It returns; it leaves nothing behind in any Tensor. The graph stays usable for as
+    long as its Tensors live, so there is no ``retain_graph``.
 
     Args:
         outputs: what is differentiated.
@@ -503,4 +505,4 @@ def _roots(
 
 # Operators are operations, and operations make Tensors: the one import that goes up. It
 # stands last, when everything that functional needs from this file exists.
-from . import functional as F  # noqa: E402, N812
+from . import functional as F  # noqa: E402

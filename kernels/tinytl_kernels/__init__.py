@@ -51,7 +51,7 @@ def kernels_for(array: Array) -> ModuleType:
     return importlib.import_module(f"{__name__}.{current()}")
 
 
-class use_kernels:  # noqa: N801 - read as a command, or as a `with` block
+class use_kernels:
     """Choose the kernel set: ``use_kernels("plain")``.
 
     As a statement it holds until the next call; in a ``with`` block until the end of

@@ -17,15 +17,15 @@ from .shapes import Pair, Window
 
 Array = np.ndarray
 
-BLOCK = 1 << 18  # values of the matrix of columns that are worked on at a time: in cache
+BLOCK = 1 << 18  # values of the matrix of columns worked on at a time: in cache
 
 
 def conv(x: Array, w: Array, window: Window, groups: int) -> Array:
     """y[n,f,i,j] = sum over c,u,v of w[f,c,u,v] * x[n, c, i*s-p+u*d, j*s-p+v*d].
 
     Every output is the product of a row of weights with a column of the C*U*V values
-    that its window sees. So the images are unfolded into a matrix of such columns, a few
-    images at a time, and BLAS multiplies.
+    that its window sees. So the images are unfolded into a matrix of such columns, a
+    few images at a time, and BLAS multiplies.
 
     Shapes. x (N,C,H,W), w (F,C/G,U,V) -> (N,F,I,J).
     """
@@ -129,8 +129,8 @@ def _blocks(n: int, channels: int, window: Window) -> Iterator[slice]:
 def max_pool_index(x: Array, window: Window) -> Array:
     """Where each window's largest value is: h * W + w of the pixel, int64.
 
-    The first of equal values wins, in reading order; padding never wins; a NaN does, and
-    the last NaN, as in torch.
+    The first of equal values wins, in reading order; padding never wins; a NaN does,
+    and the last NaN, as in torch.
 
     Shapes. x (N,C,H,W) -> (N,C,I,J).
     """
@@ -176,7 +176,9 @@ def gather(x: Array, index: Array) -> Array:
     """y[n,c,i,j] = x[n,c] at pixel index[n,c,i,j], counted in reading order."""
     n, c, h, w = x.shape
     i, j = index.shape[2:]
-    flat = np.take_along_axis(x.reshape(n, c, h * w), index.reshape(n, c, i * j), axis=2)
+    flat = np.take_along_axis(
+        x.reshape(n, c, h * w), index.reshape(n, c, i * j), axis=2
+    )
     return flat.reshape(index.shape)
 
 

@@ -1,4 +1,4 @@
-"""Output sizes of everything that slides a window, and the errors when they do not fit."""
+"""Output sizes of everything that slides a window, and the errors if none fits."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -93,9 +93,13 @@ def window(
 
     Raises:
         TypeError: an argument is no integer or pair.
-        ValueError: the window is larger than the padded image, or an argument too small.
+        ValueError: the window is larger than the padded image, or an argument
+            is too small.
     """
-    u, s = pair(operation, "kernel_size", kernel, 1), pair(operation, "stride", stride, 1)
+    u, s = (
+        pair(operation, "kernel_size", kernel, 1),
+        pair(operation, "stride", stride, 1),
+    )
     p, d = (
         pair(operation, "padding", padding, 0),
         pair(operation, "dilation", dilation, 1),

@@ -1,9 +1,9 @@
 """Operations on Tensors, with torch's names, arguments and meaning.
 
 One family a file. An operation is one function: formula, shapes, backward and source in
-the docstring; then the value; then ``record``. Wherever a Tensor is taken, an array or a
-number will do. Arguments that torch has deprecated are left out, and what stood behind
-them is keyword-only, so that a position never means something else.
+the docstring; then the value; then ``record``. Wherever a Tensor is taken, an array or
+a number will do. Arguments that torch has deprecated are left out, and what stood
+behind them is keyword-only, so that a position never means something else.
 """
 
 from .activations import (

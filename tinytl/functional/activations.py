@@ -1,8 +1,8 @@
 r"""Activations, element by element, and softmax.
 
 The derivative of each is written through functions of x that are themselves accurate
-everywhere, so that higher derivatives are too: sigmoid' as sigmoid(x) * sigmoid(-x), not
-s * (1 - s), which is 0 in float32 from x = 17 on, where the true value is 4e-8.
+everywhere, so that higher derivatives are too: sigmoid' as sigmoid(x) * sigmoid(-x),
+not s * (1 - s), which is 0 in float32 from x = 17 on, where the true value is 4e-8.
 """
 
 from tinytl_kernels import Array, namespace
@@ -93,10 +93,12 @@ def softplus(input: Operand, beta: float = 1.0, threshold: float = 20.0) -> Tens
         y = log(1 + exp(b)) / beta                     with b = beta * x
           = (max(b, 0) + log(1 + exp(-|b|))) / beta    <- computed: exp(b) overflows
                                                        float32 above 88, exp(-|b|) never
-        y = x where b > threshold, as in torch: there it differs from the formula by less
+        y = x where b > threshold, as in torch: there it differs from the formula by
+        less
             than exp(-threshold) / beta
 
-    Backward. dy/dx = sigmoid(b), so gx = gy * sigmoid(beta * x); gy where b > threshold.
+    Backward. dy/dx = sigmoid(b), so gx = gy * sigmoid(beta * x); gy where b >
+    threshold.
     Source: Dugas et al. 2001.
     """
     x = floating("softplus", "input", input)
@@ -197,9 +199,7 @@ def log_softmax(
     xp = namespace(x.data)
     low = x.data - x.data.max(axis=k, keepdims=True, initial=-xp.inf)
     value = low - xp.log(xp.exp(low).sum(axis=k, keepdims=True))
-    return record(
-        value, (x, lambda g: g - softmax(x, k) * sum(g, k, keepdim=True))
-    )
+    return record(value, (x, lambda g: g - softmax(x, k) * sum(g, k, keepdim=True)))
 
 
 def _exp_over_sum(x: Array, k: int) -> Array:
@@ -212,7 +212,7 @@ def _exp_over_sum(x: Array, k: int) -> Array:
 def _along(
     operation: str, input: Operand, dim: int | None, dtype: type | None
 ) -> tuple[Tensor, int]:
-    """The input as floats with a dimension, and the dimension; torch's choice if None."""
+    """The input as floats with a dimension, and that dimension; torch's if None."""
     x = floating(operation, "input", input if dtype is None else to(input, dtype))
     if dim is None:
         dim = 0 if x.ndim in (0, 1, 3) else 1

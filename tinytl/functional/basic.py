@@ -1,7 +1,7 @@
 """Arithmetic and elementary functions, element by element, with broadcasting.
 
-Where broadcasting repeated an input, its gradient is the sum over the copies: ``sum_to``.
-Masks are constants: the derivative of a step is 0 wherever it exists.
+Where broadcasting repeated an input, its gradient is the sum over the copies:
+``sum_to``. Masks are constants: the derivative of a step is 0 wherever it exists.
 """
 
 from typing import Any
@@ -68,16 +68,15 @@ def mul(input: Operand, other: Operand) -> Tensor:
     )
 
 
-def div(
-    input: Operand, other: Operand, *, rounding_mode: str | None = None
-) -> Tensor:
+def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> Tensor:
     """y = input / other; rounding_mode "floor" or "trunc" rounds it, without gradient.
 
     Backward. gy / other for input, -gy * input / other^2 for other.
     """
     if rounding_mode not in (None, "floor", "trunc"):
         raise ValueError(
-            f"div: rounding_mode must be None, 'floor' or 'trunc', got {rounding_mode!r}"
+            "div: rounding_mode must be None, 'floor' or 'trunc', got "
+            f"{rounding_mode!r}"
         )
     x, z = broadcastable("div", input, other, floats=rounding_mode is None)
     xp = namespace(x.data)

@@ -101,8 +101,8 @@ def _conv_dw(x: Tensor, gy: Tensor, form: _Form) -> Tensor:
 def _check(x: Tensor, w: Tensor, b: Tensor | None, groups: int) -> None:
     if x.ndim not in (3, 4) or w.ndim != 4:
         raise ValueError(
-            "conv2d: needs an input (N, C, H, W) or (C, H, W) and a weight (F, C, U, V), "
-            f"got {x.shape} and {w.shape}"
+            "conv2d: needs an input (N, C, H, W) or (C, H, W) and a weight "
+            f"(F, C, U, V), got {x.shape} and {w.shape}"
         )
     channels, filters = x.shape[-3], w.shape[0]
     if not isinstance(groups, int) or groups < 1:
@@ -135,5 +135,3 @@ def _named_padding(
     if any(odd):
         x = pad(x, (0, odd[1], 0, odd[0]))
     return x, [n // 2 for n in total]
-
-

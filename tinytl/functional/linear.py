@@ -13,20 +13,22 @@ from .shape import reshape, squeeze, transpose, unsqueeze
 def matmul(input: Operand, other: Operand) -> Tensor:
     """Y = X Z over the last two dimensions, broadcast over the ones before.
 
-    A vector on the left counts as a row, on the right as a column, and that dimension is
-    dropped from the result.
+    A vector on the left counts as a row, on the right as a column, and that dimension
+    is dropped from the result.
 
     Shapes. (..., M, K) and (..., K, L) -> (..., M, L).
     Backward. dX = dY Z^T and dZ = X^T dY, summed over broadcast dimensions.
 
     Raises:
-        ValueError: the K differ, the leading dimensions do not broadcast, or an input is
-            a single number.
+        ValueError: the K differ, the leading dimensions do not broadcast, or an input
+            is a single number.
         TypeError: the dtypes differ.
     """
     x, z = tensor("matmul", "input", input), tensor("matmul", "other", other)
     if x.dtype != z.dtype:
-        raise TypeError(f"matmul: both must have one dtype, got {x.dtype} and {z.dtype}")
+        raise TypeError(
+            f"matmul: both must have one dtype, got {x.dtype} and {z.dtype}"
+        )
     row, column = x.ndim == 1, z.ndim == 1
     left = unsqueeze(x, 0) if row else x
     right = unsqueeze(z, 1) if column else z
@@ -47,7 +49,7 @@ def matmul(input: Operand, other: Operand) -> Tensor:
 
 
 def _product(x: Tensor, z: Tensor) -> Tensor:
-    """Product of matrices or stacks of matrices; one z for all x is one large product."""
+    """Product of matrices or stacks of matrices; one z for all x: one large product."""
     if x.ndim > 2 and z.ndim == 2:
         rows = reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
         return reshape(_product(rows, z), (*x.shape[:-1], z.shape[-1]))

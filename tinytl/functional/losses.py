@@ -93,8 +93,8 @@ def cross_entropy(
             probabilities, floats in the shape of the input.
         weight: (C,) or None for 1.
         ignore_index: examples of this class count as if they were not there.
-        reduction: "mean", "sum" or "none". The mean divides by the weights of the target
-            classes that took part; with probabilities by the number of examples.
+        reduction: "mean", "sum" or "none". The mean divides by the weights of the
+            target classes that took part; with probabilities by the number of examples.
         label_smoothing: e in [0, 1].
 
     Backward. (softmax(input) - q) / N for the plain mean.
@@ -140,8 +140,8 @@ def _scores(operation: str, input: Operand) -> tuple[Tensor, int]:
     x = floating(operation, "input", input)
     if not x.ndim or not x.shape[min(x.ndim - 1, 1)]:
         raise ValueError(
-            f"{operation}: needs an input (N, C), (N, C, d1, ...) or (C,) with classes, "
-            f"got shape {x.shape}"
+            f"{operation}: needs an input (N, C), (N, C, d1, ...) or (C,) with "
+            f"classes, got shape {x.shape}"
         )
     return x, min(x.ndim - 1, 1)
 
@@ -155,7 +155,9 @@ def _class_weights(
     w = floating(operation, "weight", weight)
     same_dtype(operation, input=x, weight=w)
     if w.shape != (count,):
-        raise ValueError(f"{operation}: weight must be of shape ({count},), got {w.shape}")
+        raise ValueError(
+            f"{operation}: weight must be of shape ({count},), got {w.shape}"
+        )
     return w
 
 
@@ -177,7 +179,7 @@ def _picked(
         )
     kept = t.data != ignore_index
     label = np.where(kept, t.data, 0).astype(np.int64)
-    if label.size and not (0 <= label.min() and label.max() < x.shape[classes]):
+    if label.size and not (label.min() >= 0 and label.max() < x.shape[classes]):
         wrong = label[(label < 0) | (label >= x.shape[classes])][0]
         raise ValueError(
             f"{operation}: class {wrong} does not exist; the input of shape {x.shape} "

@@ -5,17 +5,17 @@ n values of the channel in the batch, and r = (v + eps)^(-1/2).
 
 First derivative. Moving x_i moves m and r as well:
 
-    dx(g; x) = r (g - mean(g) - xs mean(g xs))                                        (1)
+    dx(g; x) = r (g - mean(g) - xs mean(g xs))                                       (1)
 
-Second. (1) is linear in g, and symmetric: <h, dx(g; x)> = <g, dx(h; x)>. So its gradient
-with respect to g, when h arrives, is dx(h; x) again. With respect to x, write
+Second. (1) is linear in g, and symmetric: <h, dx(g; x)> = <g, dx(h; x)>. So its
+gradient with respect to g, when h arrives, is dx(h; x) again. With respect to x, write
 
     <h, dx(g; x)> = n r A,    A = mean(h g) - mean(h) mean(g) - mean(h xs) mean(g xs).
 
 Here dr/dx = -r^2 xs / n, and the gradient of mean(h xs) is dx(h; x) / n. The product
 rule gives
 
-    -r^2 A xs - r (mean(g xs) dx(h; x) + mean(h xs) dx(g; x))                         (2)
+    -r^2 A xs - r (mean(g xs) dx(h; x) + mean(h xs) dx(g; x))                        (2)
 
 (2) is written with operations on Tensors, so the third and all further ones follow.
 Source: Ioffe & Szegedy 2015; (2) is ours, tested against differences and PyTorch.
@@ -154,7 +154,10 @@ def _second(h: Tensor, g: Tensor, x: Tensor, by: _Moments) -> Tensor:
     xs = _standardise(x, by)
     away = x - mean(x, over, keepdim=True)
     r = (mean(away * away, over, keepdim=True) + by.eps) ** -0.5
-    along_g, along_h = mean(g * xs, over, keepdim=True), mean(h * xs, over, keepdim=True)
+    along_g, along_h = (
+        mean(g * xs, over, keepdim=True),
+        mean(h * xs, over, keepdim=True),
+    )
     a = (
         mean(h * g, over, keepdim=True)
         - mean(h, over, keepdim=True) * mean(g, over, keepdim=True)

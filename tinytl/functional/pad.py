@@ -23,12 +23,13 @@ def pad(
     Args:
         input: any shape.
         pad: (left, right) of the last dimension, then of the one before, and so on.
-        mode: "constant"; "reflect" (without repeating the edge), "replicate" (the edge),
-            "circular" (the other side), the last three of 1 to 3 spatial dimensions.
+        mode: "constant"; "reflect" (without repeating the edge), "replicate" (the
+            edge), "circular" (the other side), the last three of 1 to 3 spatial
+            dimensions.
         value: the constant, 0 unless given.
 
-    Backward of the constant mode: cut off what was put on, which is padding by -pad. The
-    other modes copy pixels; the copies' gradients go back to the pixel.
+    Backward of the constant mode: cut off what was put on, which is padding by -pad.
+    The other modes copy pixels; the copies' gradients go back to the pixel.
 
     Raises:
         ValueError: unknown mode, an odd count of numbers, more than the input's
@@ -64,7 +65,9 @@ def _constant(x: Tensor, widths: list[tuple[int, int]], value: float) -> Tensor:
     y = xp.full(shape, value, x.dtype)
     into, out_of = [], []
     for n, (before, after) in zip(x.shape, widths, strict=True):
-        into.append(slice(max(before, 0), max(before, 0) + n + min(before, 0) + min(after, 0)))
+        into.append(
+            slice(max(before, 0), max(before, 0) + n + min(before, 0) + min(after, 0))
+        )
         out_of.append(slice(max(-before, 0), n - max(-after, 0)))
     y[tuple(into)] = x.data[tuple(out_of)]
     back = [(-before, -after) for before, after in widths]
@@ -80,7 +83,11 @@ def _check_border(x: Tensor, numbers: list[int], mode: str) -> None:
         )
     for k in range(spatial):
         n, most = x.shape[x.ndim - 1 - k], max(numbers[2 * k : 2 * k + 2])
-        if (mode == "reflect" and most >= n) or (mode == "circular" and most > n) or not n:
+        if (
+            (mode == "reflect" and most >= n)
+            or (mode == "circular" and most > n)
+            or not n
+        ):
             raise ValueError(
                 f"pad: mode {mode!r} finds no {most} pixels in a dimension of size {n}"
             )

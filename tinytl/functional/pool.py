@@ -1,8 +1,8 @@
 """Pooling: the largest, the sum or the mean of what each window sees.
 
 Max pooling is a gather at the places of the maxima. Its gradient scatters to those
-places; the gradient of a scatter gathers. So two kernels give derivatives of every order.
-Sum pooling is linear, with its transpose; means divide.
+places; the gradient of a scatter gathers. So two kernels give derivatives of every
+order. Sum pooling is linear, with its transpose; means divide.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,8 @@ def max_pool2d(
         ceil_mode: let a last window reach over the edge.
         return_indices: also return where the maxima are, h * W + w, int64.
 
-    Backward. gy goes to the place of the maximum; the first one, where several are equal.
+    Backward. gy goes to the place of the maximum; the first one, where several are
+    equal.
 
     Raises:
         ValueError: a window does not fit, or is padding alone.
@@ -139,14 +140,17 @@ def _counts(view: Window, k: int, with_padding: bool) -> Array:
     return end - first
 
 
-def adaptive_avg_pool2d(input: Operand, output_size: int | Sequence[int | None]) -> Tensor:
+def adaptive_avg_pool2d(
+    input: Operand, output_size: int | Sequence[int | None]
+) -> Tensor:
     """Mean over I x J cells of nearly equal size that cover the image.
 
     Args:
         input: (N, C, H, W), or (C, H, W) for one image.
         output_size: I, J, or one number for both; None keeps the input's size.
 
-    Cell i has the rows floor(i H / I) .. ceil((i + 1) H / I) - 1; cells may overlap by one.
+    Cell i has the rows floor(i H / I) .. ceil((i + 1) H / I) - 1; cells may overlap by
+    one.
 
     Raises:
         ValueError: the sizes are no pair of non-negative integers.

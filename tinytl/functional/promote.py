@@ -130,5 +130,7 @@ def _promote(a: np.dtype, b: np.dtype) -> np.dtype:
 
 def _outrank(higher: np.dtype, lower: np.dtype) -> np.dtype:
     order = "biuf"
-    kinds = [min(order.index(d.kind), 3 if d.kind == "f" else 1) for d in (higher, lower)]
+    kinds = [
+        min(order.index(d.kind), 3 if d.kind == "f" else 1) for d in (higher, lower)
+    ]
     return higher if kinds[0] >= kinds[1] else _promote(higher, lower)

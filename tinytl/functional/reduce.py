@@ -12,7 +12,11 @@ from .shape import axes, reshape
 
 
 def sum(
-    input: Operand, dim: Dims = None, keepdim: bool = False, *, dtype: type | None = None
+    input: Operand,
+    dim: Dims = None,
+    keepdim: bool = False,
+    *,
+    dtype: type | None = None,
 ) -> Tensor:
     """y = sum of x over `dim`; over everything if `dim` is None or ().
 
@@ -28,7 +32,8 @@ def sum(
 
 
 def expand(input: Operand, sizes: Sequence[int]) -> Tensor:
-    """x repeated along dimensions of size 1, and along new leading ones; -1 keeps a size.
+    """x repeated along dimensions of size 1, and along new leading ones; -1 keeps a
+    size.
 
     Backward. The copies' gradients add up: gx = sum_to(gy).
 
@@ -60,12 +65,18 @@ def sum_to(input: Tensor, shape: tuple[int, ...]) -> Tensor:
     if input.shape == shape:
         return input
     lead = input.ndim - len(shape)
-    stretched = [k + lead for k, n in enumerate(shape) if n == 1 != input.shape[k + lead]]
+    stretched = [
+        k + lead for k, n in enumerate(shape) if n == 1 != input.shape[k + lead]
+    ]
     return reshape(sum(input, (*range(lead), *stretched)), shape)
 
 
 def mean(
-    input: Operand, dim: Dims = None, keepdim: bool = False, *, dtype: type | None = None
+    input: Operand,
+    dim: Dims = None,
+    keepdim: bool = False,
+    *,
+    dtype: type | None = None,
 ) -> Tensor:
     """Mean over `dim`; over everything if `dim` is None or (). NaN of nothing."""
     x = floating("mean", "input", input if dtype is None else to(input, dtype))
@@ -94,7 +105,7 @@ def var(
     With no degree of freedom left the result is 0 / 0 or inf, as in torch.
     """
     if isinstance(dim, bool):
-        dim, unbiased = None, dim
+        unbiased, dim = dim, None
     x = floating("var", "input", input)
     gone = axes("var", dim if dim != () else None, x.ndim)
     count = math.prod(x.shape[k] for k in gone)

@@ -66,14 +66,14 @@ def interpolate(
         input: (N, C, ...) with 1 to 3 spatial dimensions.
         size: the new spatial size; or
         scale_factor: its ratio to the old one; the size is rounded down.
-        mode: "nearest" (torch's: the pixel at floor(o * n / m)), "nearest-exact" (the one
-            under the output's centre), "linear", "bilinear", "trilinear", "bicubic",
-            "area" (the mean over the output's cell).
-        align_corners: the outer pixels' centres coincide (True), or the images' edges do
-            (False, the default): x = max((o + 1/2) * n / m - 1/2, 0) for bilinear.
+        mode: "nearest" (torch's: the pixel at floor(o * n / m)), "nearest-exact" (the
+            one under the output's centre), "linear", "bilinear", "trilinear",
+            "bicubic", "area" (the mean over the output's cell).
+        align_corners: the outer pixels' centres coincide (True), or the images' edges
+            do (False, the default): x = max((o + 1/2) * n / m - 1/2, 0) for bilinear.
         recompute_scale_factor: compute n / m from the sizes also if a factor was given.
-        antialias: when shrinking with bilinear or bicubic, widen the filter by n / m, so
-            that every input pixel counts.
+        antialias: when shrinking with bilinear or bicubic, widen the filter by n / m,
+            so that every input pixel counts.
 
     Backward. The transposed map. Linear: its second derivative is 0.
 
@@ -130,8 +130,8 @@ def _sizes(
     many = list(given) if isinstance(given, Sequence) else [given] * spatial
     if len(many) != spatial:
         raise ValueError(
-            f"interpolate: {given} must be one number, or one for each of the {spatial} "
-            f"spatial dimensions of shape {x.shape}"
+            f"interpolate: {given} must be one number, or one for each of the "
+            f"{spatial} spatial dimensions of shape {x.shape}"
         )
     ratios: list[float | None] = [None] * spatial
     if size is not None:

@@ -30,7 +30,8 @@ def axes(operation: str, dim: Dims, ndim: int) -> tuple[int, ...]:
             raise TypeError(f"{operation}: a dim must be an integer, got {d!r}")
         if not -limit <= d < limit:
             raise ValueError(
-                f"{operation}: dim {d} does not exist in a Tensor with {ndim} dimensions"
+                f"{operation}: dim {d} does not exist in a Tensor with {ndim} "
+                "dimensions"
             )
     found = tuple(int(d) % limit for d in wanted)
     if len(set(found)) != len(found):
@@ -83,7 +84,8 @@ def permute(input: Operand, dims: Sequence[int]) -> Tensor:
     order = axes("permute", dims, x.ndim)
     if len(order) != x.ndim:
         raise ValueError(
-            f"permute: dims {tuple(dims)} must name each of the {x.ndim} dimensions once"
+            f"permute: dims {tuple(dims)} must name each of the {x.ndim} "
+            "dimensions once"
         )
     back = tuple(int(k) for k in np.argsort(order))
     return record(x.data.transpose(order), (x, lambda g: permute(g, back)))
@@ -199,10 +201,9 @@ def gather(input: Operand, dim: int, index: Operand) -> Tensor:
     k = axis("gather", dim, x.ndim)
     if where.dtype.kind not in "iu":
         raise TypeError(f"gather: index must hold integers, got {where.dtype}")
-    fits = where.ndim == x.ndim and all(
-        a <= b for d, (a, b) in enumerate(zip(where.shape, x.shape)) if d != k
-    )
-    if not fits:
+    limits = [n for d, n in enumerate(x.shape) if d != k]
+    sizes = [n for d, n in enumerate(where.shape) if d != k]
+    if where.ndim != x.ndim or any(a > b for a, b in zip(sizes, limits, strict=True)):
         raise ValueError(
             f"gather: index of shape {where.shape} does not fit an input of shape "
             f"{x.shape} along dim {dim}"
@@ -210,7 +211,7 @@ def gather(input: Operand, dim: int, index: Operand) -> Tensor:
     if not x.ndim:
         return reshape(x, ())
     limit = x.shape[k]
-    if where.numel() and not (0 <= where.data.min() and where.data.max() < limit):
+    if where.numel() and not (where.data.min() >= 0 and where.data.max() < limit):
         raise ValueError(f"gather: indices must be in 0..{limit - 1} along dim {dim}")
     mesh: list[Any] = list(np.ogrid[tuple(slice(n) for n in where.shape)])
     mesh[k] = where.data
