@@ -16,7 +16,7 @@ from twins import Leaf, Ours, Theirs, compare, convert, leaves, tower
 
 import tinytl.functional as F
 
-MOST = 150  # samples of one operation; more are thinned out evenly
+MOST = 1500  # samples of one operation; more would be thinned out evenly
 
 # (PyTorch's name, variant): (our name, least number of samples compared)
 ROWS = {
@@ -60,7 +60,7 @@ ROWS = {
     ("cat", ""): ("cat", 9),
     ("stack", ""): ("stack", 9),
     ("__getitem__", ""): ("__getitem__", 16),
-    ("gather", ""): ("gather", 7),
+    ("gather", ""): ("gather", 5),
     ("sigmoid", ""): ("sigmoid", 3),
     ("tanh", ""): ("tanh", 1),
     ("softmax", ""): ("softmax", 7),
@@ -84,10 +84,10 @@ ROWS = {
     ("nn.functional.mse_loss", ""): ("mse_loss", 6),
     ("nn.functional.linear", ""): ("linear", 18),
     ("nn.functional.conv2d", ""): ("conv2d", 30),
-    ("nn.functional.max_pool2d", ""): ("max_pool2d", 150),
+    ("nn.functional.max_pool2d", ""): ("max_pool2d", 1440),
     ("nn.functional.avg_pool2d", ""): ("avg_pool2d", 7),
     ("nn.functional.adaptive_avg_pool2d", ""): ("adaptive_avg_pool2d", 10),
-    ("nn.functional.batch_norm", ""): ("batch_norm", 12),
+    ("nn.functional.batch_norm", ""): ("batch_norm", 10),
     ("nn.functional.dropout", ""): ("dropout", 5),
     ("nn.functional.interpolate", "nearest"): ("interpolate", 23),
     ("nn.functional.interpolate", "nearest-exact"): ("interpolate", 23),
@@ -107,10 +107,18 @@ LEFT_OUT = [
         ),
         "draws random numbers",
     ),
+    (
+        "gather",
+        lambda args, kwargs: args[2].array.ndim != args[0].array.ndim,
+        "here an index has as many dimensions as the input, without exceptions for "
+        "single numbers and for nothing",
+    ),
+    (
+        "batch_norm",
+        lambda args, kwargs: args[0].array.shape == (0,),
+        "here there must be a dimension of channels even if there are no images",
+    ),
 ]
-
-# (dtype, our name): what only floats are good for here
-OTHER_KINDS: set = set()
 
 # PyTorch has no second derivative of hardsigmoid; its definition by relu6 has one.
 TWINS = {"nn.functional.hardsigmoid": lambda x: torch.nn.functional.relu6(x + 3) / 6}
@@ -120,6 +128,8 @@ OPS = {(op.name, op.variant_test_name): op for op in op_db}
 
 def ours(name):
     """Our function: of tinytl.functional, or for an operator, the operator."""
+    if name == "where":  # PyTorch's samples begin with the input, not the condition
+        return lambda input, condition, other: F.where(condition, input, other)
     if name.startswith("__"):
         return lambda x, *args: getattr(x, name)(*args)
     return getattr(F, name)
@@ -176,21 +186,26 @@ def test_samples(key, kernel_set):
         try:
             compare(tower(Ours, ours(name), args, kwargs, 2, seed), expected)
         except Exception as error:
-            what = f"{type(error).__name__}: {error}"
+            what = f"{type(error).__name__}: {error}"[:500]
             wrong.append(f"{describe(args, kwargs)}\n    {what}")
         compared += differentiable
     assert not wrong, f"{len(wrong)} of {compared} samples:\n" + "\n".join(wrong[:8])
     assert compared >= least, f"only {compared} samples were compared"
 
 
+@pytest.mark.filterwarnings("ignore:.*degrees of freedom")
 @pytest.mark.parametrize("key", ROWS, ids="-".join)
 def test_dtypes(key):
-    """Values and result dtypes in single precision, of integers and of truth values."""
+    """Values and dtypes in single precision, of integers and of truth values.
+
+    An operation may refuse integers and truth values with a clear error, and many do;
+    it may not give another result.
+    """
     name, _ = ROWS[key]
     op = OPS[key]
     wrong, compared = [], 0
     for dtype in (torch.float32, torch.int64, torch.bool):
-        if dtype not in op.dtypes or (dtype, name) in OTHER_KINDS:
+        if dtype not in op.dtypes:
             continue
         for sample in list(op.sample_inputs("cpu", dtype, requires_grad=False))[:30]:
             args, kwargs = neutral((sample.input, *sample.args)), neutral(sample.kwargs)
@@ -201,7 +216,10 @@ def test_dtypes(key):
                 expected = tower(Theirs, op.op, args, kwargs, 0)
                 compare(tower(Ours, ours(name), args, kwargs, 0), expected, 1e-5)
             except Exception as error:
-                what = f"{type(error).__name__}: {error}"
+                what = f"{type(error).__name__}: {error}"[:500]
+                word = name.strip("_").removeprefix("r") if "__" in name else name
+                if dtype != torch.float32 and f"Error: {word}: " in what:
+                    continue
                 wrong.append(f"{describe(args, kwargs)}\n    {what}")
     assert not wrong, f"{len(wrong)} of {compared} samples:\n" + "\n".join(wrong[:8])
     assert compared, "nothing was compared"
@@ -215,13 +233,17 @@ NO_SUCH_CALL = [
         lambda args, kwargs: "dtype" in kwargs,
         "no reduction here converts its input",
     ),
+    (
+        "conv2d",
+        lambda args, kwargs: any(t.is_complex() for t in args),
+        "no Tensor here holds complex numbers",
+    ),
 ]
 
-# Rows with calls that must fail, and the least number of them
+# Rows with calls that must fail, and the least number of them. Not maximum and pow:
+# theirs refuse plain numbers, which are welcome here wherever Tensors are.
 FAILING = {
-    "maximum": 3,
     "neg": 1,
-    "pow": 1,
     "amax": 3,
     "amin": 3,
     "mean": 1,
@@ -229,7 +251,7 @@ FAILING = {
     "gather": 4,
     "cat": 8,
     "nn.functional.prelu": 3,
-    "nn.functional.conv2d": 10,
+    "nn.functional.conv2d": 9,
     "nn.functional.max_pool2d": 7,
     "nn.functional.avg_pool2d": 5,
     "nn.functional.adaptive_avg_pool2d": 3,

@@ -122,23 +122,28 @@ def tower(world, function, args, kwargs=None, orders=2, seed=0):
     for i, (tensor, leaf) in enumerate(made):
         if not leaf.requires_grad:  # running statistics change under the call
             results.append((f"argument {i} afterwards", world.array(tensor)))
-    outputs = [t for t in outputs if t.requires_grad]
+    outputs = [t for t in outputs if world.array(t).dtype.kind == "f"]
     inputs = [t for t, leaf in made if leaf.requires_grad]
+    sources = outputs  # cotangents have the shapes of these
     for order in range(1, orders + 1):
+        like = [world.array(t) for t in sources]
         cotangents = [
-            world.tensor(
-                _numbers(rng, world.array(t)), requires_grad=order == 1 and orders > 1
-            )
-            for t in outputs
+            world.tensor(_numbers(rng, a.shape, a.dtype), requires_grad=order == 1)
+            for a in like
         ]
-        if outputs:
-            gradients = world.grad(outputs, inputs, cotangents, order < orders)
-        else:
-            gradients = [None] * len(inputs)
+        pairs = [
+            (t, v)
+            for t, v in zip(outputs, cotangents, strict=True)
+            if t is not None and t.requires_grad
+        ]
+        gradients = [None] * len(inputs)
+        if pairs:
+            ys, vs = zip(*pairs, strict=True)
+            gradients = world.grad(ys, inputs, vs, order < orders)
         for i, (g, x) in enumerate(zip(gradients, inputs, strict=True)):
             array = np.zeros_like(world.array(x)) if g is None else world.array(g)
             results.append((f"order {order}, input {i}", array))
-        outputs = [g for g in gradients if g is not None and g.requires_grad]
+        outputs, sources = gradients, inputs
         if order == 1:
             inputs = inputs + cotangents
     for (_, leaf), array in zip(made, before, strict=True):
@@ -146,9 +151,9 @@ def tower(world, function, args, kwargs=None, orders=2, seed=0):
     return results
 
 
-def _numbers(rng, like):
-    """Random cotangent: the same numbers in both worlds, whatever the memory order."""
-    return rng.standard_normal(like.shape).astype(like.dtype)
+def _numbers(rng, shape, dtype):
+    """Random cotangent: the same numbers in both worlds and in both precisions."""
+    return rng.standard_normal(shape).astype(np.float32).astype(dtype)
 
 
 def distance(ours, theirs):

@@ -1,0 +1,207 @@
+"""One contract for all operations: every row of the table, every sample, every kernel.
+
+- Value, dtype, shape, first and second derivative (third where the operation is worth
+  it) equal PyTorch's in float64, to 1e-10 of the array's largest number.
+- The value equals the loops that define the operation.
+- Derivatives of every order equal differences of the order before.
+- In float32, the error against float64 is at most ten times PyTorch's own.
+"""
+
+import numpy as np
+import pytest
+import torch
+from checker import check_grads
+from operations import ROWS
+from twins import Leaf, Ours, Theirs, compare, convert, distance, leaves, tower
+
+import tinytl
+import tinytl.functional as F
+
+CASES = [
+    pytest.param(row, sample, id=f"{row.name}-{i}")
+    for row in ROWS
+    for i, sample in enumerate(row.samples)
+]
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*padding='same'"),
+    pytest.mark.filterwarnings("ignore:.*antialias"),
+]
+
+
+def test_the_table_holds_every_operation():
+    """A function that is added without a row is a function that is not tested."""
+    elsewhere = {"getitem"}  # called by the operator
+    public = {
+        name
+        for name in F.__all__
+        if callable(getattr(F, name)) and not name.startswith("_")
+    }
+    assert public - {row.name for row in ROWS} <= elsewhere
+
+
+@pytest.mark.parametrize(("row", "sample"), CASES)
+def test_equals_torch(row, sample, kernel_set):
+    for theirs, orders in row.references(sample):
+        expected = tower(Theirs, theirs, sample.args, sample.kwargs, orders)
+        actual = tower(Ours, row.ours, sample.args, sample.kwargs, orders)
+        assert compare(actual, expected)
+
+
+@pytest.mark.parametrize(
+    ("row", "sample"), [c for c in CASES if c.values[0].loops is not None]
+)
+def test_equals_loops(row, sample, kernel_set):
+    args = convert(sample.args, lambda leaf: leaf.array)
+    kwargs = convert(sample.kwargs, lambda leaf: leaf.array)
+    expected = row.loops(*args, **kwargs)
+    if expected is None:
+        return
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    actual = tower(Ours, row.ours, sample.args, sample.kwargs, orders=0)
+    for (what, a), b in zip(actual, expected, strict=False):
+        assert a.shape == np.shape(b), what
+        assert distance(a, np.asarray(b)) <= 1e-12, f"{what}:\n{a}\n{b}"
+
+
+def test_most_samples_have_loops():
+    """The test above may pass over a sample, but not over many."""
+    defined = [
+        row.loops(
+            *convert(sample.args, lambda leaf: leaf.array),
+            **convert(sample.kwargs, lambda leaf: leaf.array),
+        )
+        is not None
+        for row, sample in (case.values for case in CASES)
+        if row.loops
+    ]
+    assert sum(defined) >= 150
+    assert sum(defined) >= 0.7 * len(defined)
+
+
+@pytest.mark.parametrize(
+    ("row", "sample"),
+    [
+        case
+        for case in CASES
+        if case.values[1].smooth
+        and any(leaf.requires_grad for leaf in leaves(list(case.values[1].args)))
+    ],
+)
+def test_equals_differences(row, sample, kernel_set):
+    """Of floating arguments by which one can differentiate, with the others fixed."""
+    found = leaves([list(sample.args), sample.kwargs])
+    inputs = [leaf.array for leaf in found if leaf.requires_grad]
+
+    def function(*tensors):
+        given = iter(tensors)
+
+        def pick(leaf):
+            return next(given) if leaf.requires_grad else tinytl.Tensor(leaf.array)
+
+        return row.ours(
+            *convert(list(sample.args), pick), **convert(sample.kwargs, pick)
+        )
+
+    check_grads(function, inputs, order=row.orders)
+
+
+def single(leaf):
+    """A Leaf in float32; integers stay what they are."""
+    if leaf.array.dtype != np.float64:
+        return leaf
+    return Leaf(leaf.array.astype(np.float32), leaf.requires_grad)
+
+
+def double(leaf):
+    """The same numbers in float64."""
+    if leaf.array.dtype != np.float32:
+        return leaf
+    return Leaf(leaf.array.astype(np.float64), leaf.requires_grad)
+
+
+@pytest.mark.parametrize(("row", "sample"), CASES)
+def test_single_precision(row, sample, kernel_set):
+    """float32 stays float32, and is as good as PyTorch's float32.
+
+    Both are held against PyTorch in float64 on the same numbers. Ours may be ten times
+    as far from it as PyTorch's, plus eight units in the last place.
+    """
+    given = convert([list(sample.args), sample.kwargs], single)
+    for theirs, orders in row.references(sample, orders=2):
+        exact = tower(Theirs, theirs, *convert(given, double), orders)
+        torchs = tower(Theirs, theirs, *given, orders)
+        ours = tower(Ours, row.ours, *given, orders)
+        for (what, a), (_, b), (_, c) in zip(ours, torchs, exact, strict=True):
+            assert a.dtype == b.dtype, f"{what} is {a.dtype}, torch's is {b.dtype}"
+            allowed = 10 * distance(b, c) + 8 * np.finfo(np.float32).eps
+            error = distance(a, c)
+            assert error <= allowed, f"{what}: error {error:.2e} above {allowed:.2e}"
+
+
+FAR = np.array([-80, -50, -30, -17, -3, -1e-6, -1e-20, 0, 1e-20, 1e-6, 3, 17, 50, 100])
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "softplus", "tanh", "hardswish"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_small_values_keep_their_digits(name, dtype, kernel_set):
+    """Number by number: an error relative to the largest would hide the tails.
+
+    PyTorch's float64 value is the reference; below 1e-37 float32 has fewer digits.
+    """
+    x = FAR.astype(dtype)
+    expected = getattr(torch, name, None) or getattr(torch.nn.functional, name)
+    exact = expected(torch.tensor(x.astype(np.float64))).numpy()
+    tolerance = 16 * np.finfo(dtype).eps
+    actual = getattr(F, name)(tinytl.Tensor(x)).numpy()
+    np.testing.assert_allclose(actual, exact, rtol=tolerance, atol=1e-37)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", ["sigmoid", "softplus"])
+def test_tails_of_derivatives(name, dtype, kernel_set):
+    """Far to the left, value and derivatives of both are exp(x) to all digits."""
+    x = tinytl.Tensor(np.array([-80.0, -50, -40], dtype), requires_grad=True)
+    y = getattr(F, name)(x)
+    for _ in range(4):
+        np.testing.assert_allclose(
+            y.numpy(), np.exp(x.numpy()), rtol=64 * np.finfo(dtype).eps
+        )
+        (y,) = tinytl.grad(F.sum(y), x, create_graph=True)
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "softplus", "tanh", "hardswish", "relu6"])
+def test_nothing_overflows(name, kernel_set):
+    """No infinity and no NaN at +-100 and +-1000 in float32, to order 3."""
+    far = np.array([-1000, -100, 100, 1000], np.float32)
+    x = tinytl.Tensor(far, requires_grad=True)
+    y = getattr(F, name)(x)
+    for _ in range(4):
+        assert np.isfinite(y.numpy()).all()
+        if not y.requires_grad:
+            break
+        (y,) = tinytl.grad(F.sum(y), x, create_graph=True, allow_unused=True)
+        if y is None:
+            break
+
+
+@pytest.mark.parametrize(
+    ("name", "points", "slopes"),
+    [
+        ("relu", [0.0], [0]),
+        ("relu6", [0.0, 6.0], [0, 0]),
+        ("abs", [0.0], [0]),
+        ("hardsigmoid", [-3.0, 3.0], [0, 0]),
+        ("leaky_relu", [0.0], [0.01]),
+        ("step", [-1.0, 0.0, 1.0], [0, 0, 0]),
+        ("softplus", [20.0, 20.001], [1 / (1 + np.exp(-20.0)), 1]),
+    ],
+)
+def test_conventions_at_kinks(name, points, slopes):
+    """The derivative at a kink is a convention; written out here, number by number."""
+    x = tinytl.Tensor(np.array(points), requires_grad=True)
+    y = getattr(F, name)(x)
+    slope = np.zeros(len(points))
+    if y.requires_grad:
+        slope = tinytl.grad(F.sum(y), x)[0].numpy()
+    np.testing.assert_allclose(slope, slopes, rtol=1e-15)
