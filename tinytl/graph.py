@@ -133,9 +133,12 @@ def _inspect(gx: Any, node: Node, parent: Node, pullback: Pullback) -> None:
 
 
 def operation_name(pullback: Pullback) -> str:
-    """Name of the operation that a pullback was written in: 'softplus'."""
+    """Name of the operation that a pullback was written in: 'softplus'.
+
+    The inner steps of an operation are private functions that begin with its name.
+    """
     name = getattr(pullback, "__qualname__", type(pullback).__name__)
-    return name.split(".<locals>")[0]
+    return name.split(".<locals>")[0].lstrip("_")
 
 
 # -- recording or not ------------------------------------------------------------------

@@ -159,6 +159,14 @@ class Tensor:
             if leaf is not None:
                 leaf.grad = g if leaf.grad is None else leaf.grad + g
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        if not self.is_leaf:
+            raise ValueError(
+                "only leaves can be copied or pickled; this Tensor was computed by a "
+                "recorded operation: use detach()"
+            )
+        return type(self), (self.data, self.requires_grad)
+
     def __repr__(self) -> str:
         text = np.array2string(self.data, separator=", ", prefix="Tensor(", precision=4)
         dtype = "" if self.dtype == np.float32 else f", dtype={self.dtype}"

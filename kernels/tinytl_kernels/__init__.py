@@ -12,6 +12,7 @@ chosen with ``use_kernels``, the environment variable ``TINYTL_KERNELS``, ``cpu`
 numba is installed, else ``plain``.
 """
 
+import functools
 import importlib
 import importlib.util
 import os
@@ -34,6 +35,7 @@ def namespace(array: Array) -> ModuleType:
     raise TypeError(f"tinytl computes with NumPy arrays, got {type(array).__name__}")
 
 
+@functools.cache
 def available() -> tuple[str, ...]:
     """Names of the kernel sets that this Python can load, without loading them."""
     return SETS if importlib.util.find_spec("numba") else SETS[:1]
@@ -48,7 +50,12 @@ def current() -> str:
 def kernels_for(array: Array) -> ModuleType:
     """Kernel set for `array`: the only place where a device or a set is chosen."""
     namespace(array)
-    return importlib.import_module(f"{__name__}.{current()}")
+    return _load(current())
+
+
+@functools.cache
+def _load(name: str) -> ModuleType:
+    return importlib.import_module(f"{__name__}.{name}")
 
 
 class use_kernels:

@@ -12,12 +12,13 @@ gradients of any one of them are the other two.
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from .shapes import Pair, Window
 
 Array = np.ndarray
 
-BLOCK = 1 << 18  # values of the matrix of columns worked on at a time: in cache
+BLOCK = 1 << 20  # values of the matrix of columns worked on at a time: in cache
 
 
 def conv(x: Array, w: Array, window: Window, groups: int) -> Array:
@@ -74,13 +75,12 @@ def conv_dw(x: Array, gy: Array, window: Window, groups: int) -> Array:
 def unfold(x: Array, window: Window, groups: int) -> Array:
     """Columns of what each window sees: (N,C,H,W) -> (G, C/G*U*V, N*I*J)."""
     n, channels = x.shape[:2]
-    padded = pad(x, window).transpose(1, 0, 2, 3)
-    columns = np.empty((channels, *window.kernel, n, *window.out), x.dtype)
-    for u in range(window.kernel[0]):
-        for v in range(window.kernel[1]):
-            columns[:, u, v] = padded[:, :, window.rows(u), window.columns(v)]
-    size = channels // groups * window.kernel[0] * window.kernel[1]
-    return columns.reshape(groups, size, n * window.out[0] * window.out[1])
+    (i, j), (u, v) = window.out, window.kernel
+    seen = sliding_window_view(pad(x, window), window.reach, axis=(2, 3))
+    seen = seen[:, :, :: window.stride[0], :: window.stride[1]]  # a view: no copy yet
+    seen = seen[:, :, :i, :j, :: window.dilation[0], :: window.dilation[1]]
+    columns = seen.transpose(1, 4, 5, 0, 2, 3)  # C, U, V, N, I, J
+    return columns.reshape(groups, channels // groups * u * v, n * i * j)
 
 
 def fold(columns: Array, channels: int, window: Window) -> Array:

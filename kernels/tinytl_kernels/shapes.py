@@ -24,6 +24,12 @@ class Window:
     out: Pair  # I, J
 
     @property
+    def reach(self) -> Pair:
+        """Rows and columns from a window's first input to its last, both included."""
+        (u, v), (d, e) = self.kernel, self.dilation
+        return d * (u - 1) + 1, e * (v - 1) + 1
+
+    @property
     def extent(self) -> Pair:
         """Rows and columns of the padded image that all windows together need."""
         rows, columns = (

@@ -62,7 +62,7 @@ def conv2d(
     if isinstance(padding, str):
         x, padding = _named_padding(x, w, stride, padding, dilation)
     view = window("conv2d", x.shape[2:], w.shape[2:], stride, padding, dilation)
-    y = _conv(x, w, _Form(view, groups))
+    y = _conv2d(x, w, _Form(view, groups))
     return y if b is None else y + reshape(b, (1, -1, 1, 1))
 
 
@@ -74,27 +74,27 @@ class _Form:
     groups: int
 
 
-def _conv(x: Tensor, w: Tensor, form: _Form) -> Tensor:
+def _conv2d(x: Tensor, w: Tensor, form: _Form) -> Tensor:
     return record(
         kernels_for(x.data).conv(x.data, w.data, form.window, form.groups),
-        (x, lambda gy: _conv_dx(gy, w, form)),
-        (w, lambda gy: _conv_dw(x, gy, form)),
+        (x, lambda gy: _conv2d_dx(gy, w, form)),
+        (w, lambda gy: _conv2d_dw(x, gy, form)),
     )
 
 
-def _conv_dx(gy: Tensor, w: Tensor, form: _Form) -> Tensor:
+def _conv2d_dx(gy: Tensor, w: Tensor, form: _Form) -> Tensor:
     return record(
         kernels_for(gy.data).conv_dx(gy.data, w.data, form.window, form.groups),
-        (gy, lambda gx: _conv(gx, w, form)),
-        (w, lambda gx: _conv_dw(gx, gy, form)),
+        (gy, lambda gx: _conv2d(gx, w, form)),
+        (w, lambda gx: _conv2d_dw(gx, gy, form)),
     )
 
 
-def _conv_dw(x: Tensor, gy: Tensor, form: _Form) -> Tensor:
+def _conv2d_dw(x: Tensor, gy: Tensor, form: _Form) -> Tensor:
     return record(
         kernels_for(x.data).conv_dw(x.data, gy.data, form.window, form.groups),
-        (x, lambda gw: _conv_dx(gy, gw, form)),
-        (gy, lambda gw: _conv(x, gw, form)),
+        (x, lambda gw: _conv2d_dx(gy, gw, form)),
+        (gy, lambda gw: _conv2d(x, gw, form)),
     )
 
 

@@ -42,22 +42,22 @@ def matmul(input: Operand, other: Operand) -> Tensor:
             f"matmul: shapes {x.shape} and {z.shape} do not fit; needed are "
             "(..., M, K) and (..., K, L)"
         )
-    y = _product(left, right)
+    y = _matmul(left, right)
     if row:
         y = squeeze(y, -2)
     return squeeze(y, -1) if column else y
 
 
-def _product(x: Tensor, z: Tensor) -> Tensor:
+def _matmul(x: Tensor, z: Tensor) -> Tensor:
     """Product of matrices or stacks of matrices; one z for all x: one large product."""
     if x.ndim > 2 and z.ndim == 2:
         rows = reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
-        return reshape(_product(rows, z), (*x.shape[:-1], z.shape[-1]))
+        return reshape(_matmul(rows, z), (*x.shape[:-1], z.shape[-1]))
     xs, zs = x.shape, z.shape
     return record(
         x.data @ z.data,
-        (x, lambda g: sum_to(_product(g, transpose(z, -1, -2)), xs)),
-        (z, lambda g: sum_to(_product(transpose(x, -1, -2), g), zs)),
+        (x, lambda g: sum_to(_matmul(g, transpose(z, -1, -2)), xs)),
+        (z, lambda g: sum_to(_matmul(transpose(x, -1, -2), g), zs)),
     )
 
 

@@ -79,7 +79,7 @@ def batch_norm(
         count = x.numel() // x.shape[1]
         _update(running_mean, m, momentum)
         _update(running_var, v * (count / (count - 1)), momentum)
-        return _affine(y, w, b)
+        return _batch_norm_affine(y, w, b)
     if running_mean is None or running_var is None:
         raise ValueError(
             "batch_norm: running_mean and running_var are needed unless training=True"
@@ -87,7 +87,7 @@ def batch_norm(
     scale = 1 / (running_var + eps) ** 0.5
     scale = scale if w is None else scale * w
     shift = -running_mean * scale
-    return _affine(x, scale, shift if b is None else shift + b)
+    return _batch_norm_affine(x, scale, shift if b is None else shift + b)
 
 
 def _update(running: Tensor | None, value: Array, momentum: float) -> None:
@@ -96,7 +96,7 @@ def _update(running: Tensor | None, value: Array, momentum: float) -> None:
         running.data = mixed.astype(running.dtype)
 
 
-def _affine(x: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
+def _batch_norm_affine(x: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
     """x * scale + shift, channel by channel, in one pass over memory."""
     wide = (1, -1, *(1,) * (x.ndim - 2))
     over = (0, *range(2, x.ndim))
@@ -131,27 +131,27 @@ def _standardised(x: Tensor, eps: float) -> tuple[Tensor, Array, Array]:
         )
     m, v = kernels_for(x.data).moments(x.data)
     moments = _Moments(m, (1 / np.sqrt(v + eps)).astype(x.dtype), eps)
-    return _standardise(x, moments), m, v
+    return _batch_norm(x, moments), m, v
 
 
-def _standardise(x: Tensor, by: _Moments) -> Tensor:
+def _batch_norm(x: Tensor, by: _Moments) -> Tensor:
     value = kernels_for(x.data).standardise(x.data, by.mean, by.rstd)
-    return record(value, (x, lambda g: _standardise_dx(g, x, by)))
+    return record(value, (x, lambda g: _batch_norm_dx(g, x, by)))
 
 
-def _standardise_dx(g: Tensor, x: Tensor, by: _Moments) -> Tensor:
+def _batch_norm_dx(g: Tensor, x: Tensor, by: _Moments) -> Tensor:
     """Equation (1); its own gradients are (1) again and equation (2)."""
     value = kernels_for(x.data).standardise_dx(g.data, x.data, by.mean, by.rstd)
     return record(
         value,
-        (g, lambda h: _standardise_dx(h, x, by)),
-        (x, lambda h: _second(h, g, x, by)),
+        (g, lambda h: _batch_norm_dx(h, x, by)),
+        (x, lambda h: _batch_norm_dxx(h, g, x, by)),
     )
 
 
-def _second(h: Tensor, g: Tensor, x: Tensor, by: _Moments) -> Tensor:
+def _batch_norm_dxx(h: Tensor, g: Tensor, x: Tensor, by: _Moments) -> Tensor:
     over = (0, *range(2, x.ndim))
-    xs = _standardise(x, by)
+    xs = _batch_norm(x, by)
     away = x - mean(x, over, keepdim=True)
     r = (mean(away * away, over, keepdim=True) + by.eps) ** -0.5
     along_g, along_h = (
@@ -163,5 +163,5 @@ def _second(h: Tensor, g: Tensor, x: Tensor, by: _Moments) -> Tensor:
         - mean(h, over, keepdim=True) * mean(g, over, keepdim=True)
         - along_h * along_g
     )
-    turned = along_g * _standardise_dx(h, x, by) + along_h * _standardise_dx(g, x, by)
+    turned = along_g * _batch_norm_dx(h, x, by) + along_h * _batch_norm_dx(g, x, by)
     return -(r * r * a) * xs - r * turned

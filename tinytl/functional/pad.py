@@ -49,7 +49,7 @@ def pad(
     if any(n + sum(around) < 0 for n, around in zip(x.shape, widths, strict=True)):
         raise ValueError(f"pad: {pad} cuts off more than there is in shape {x.shape}")
     if mode == "constant":
-        return _constant(x, widths, 0.0 if value is None else value)
+        return _pad(x, widths, 0.0 if value is None else value)
     if value is not None and value != 0:
         raise ValueError(f"pad: mode {mode!r} takes no value, got {value}")
     _check_border(x, numbers, mode)
@@ -59,7 +59,7 @@ def pad(
     return x
 
 
-def _constant(x: Tensor, widths: list[tuple[int, int]], value: float) -> Tensor:
+def _pad(x: Tensor, widths: list[tuple[int, int]], value: float) -> Tensor:
     xp = namespace(x.data)
     shape = [n + sum(around) for n, around in zip(x.shape, widths, strict=True)]
     y = xp.full(shape, value, x.dtype)
@@ -71,7 +71,7 @@ def _constant(x: Tensor, widths: list[tuple[int, int]], value: float) -> Tensor:
         out_of.append(slice(max(-before, 0), n - max(-after, 0)))
     y[tuple(into)] = x.data[tuple(out_of)]
     back = [(-before, -after) for before, after in widths]
-    return record(y, (x, lambda g: _constant(g, back, 0.0)))
+    return record(y, (x, lambda g: _pad(g, back, 0.0)))
 
 
 def _check_border(x: Tensor, numbers: list[int], mode: str) -> None:

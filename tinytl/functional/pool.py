@@ -48,22 +48,22 @@ def max_pool2d(
     view = _pool("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
     batch = x if x.ndim == 4 else unsqueeze(x, 0)
     where = kernels_for(batch.data).max_pool_index(batch.data, view)
-    y = _gather(batch, where)
+    y = _max_pool2d(batch, where)
     index = Tensor(where)
     if x.ndim == 3:
         y, index = squeeze(y, 0), squeeze(index, 0)
     return (y, index) if return_indices else y
 
 
-def _gather(x: Tensor, where: Array) -> Tensor:
+def _max_pool2d(x: Tensor, where: Array) -> Tensor:
     h, w = x.shape[2:]
     value = kernels_for(x.data).gather(x.data, where)
-    return record(value, (x, lambda g: _scatter(g, where, (h, w))))
+    return record(value, (x, lambda g: _max_pool2d_dx(g, where, (h, w))))
 
 
-def _scatter(g: Tensor, where: Array, size: Pair) -> Tensor:
+def _max_pool2d_dx(g: Tensor, where: Array, size: Pair) -> Tensor:
     value = kernels_for(g.data).scatter(g.data, where, size)
-    return record(value, (g, lambda gg: _gather(gg, where)))
+    return record(value, (g, lambda gg: _max_pool2d(gg, where)))
 
 
 def sum_pool2d(
@@ -81,18 +81,18 @@ def sum_pool2d(
     x = _images("sum_pool2d", input)
     view = _pool("sum_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
     if x.ndim == 3:
-        return squeeze(_sum_pool(unsqueeze(x, 0), view), 0)
-    return _sum_pool(x, view)
+        return squeeze(_sum_pool2d(unsqueeze(x, 0), view), 0)
+    return _sum_pool2d(x, view)
 
 
-def _sum_pool(x: Tensor, view: Window) -> Tensor:
+def _sum_pool2d(x: Tensor, view: Window) -> Tensor:
     value = kernels_for(x.data).sum_pool(x.data, view)
-    return record(value, (x, lambda g: _sum_pool_dx(g, view)))
+    return record(value, (x, lambda g: _sum_pool2d_dx(g, view)))
 
 
-def _sum_pool_dx(g: Tensor, view: Window) -> Tensor:
+def _sum_pool2d_dx(g: Tensor, view: Window) -> Tensor:
     value = kernels_for(g.data).sum_pool_dx(g.data, view)
-    return record(value, (g, lambda gg: _sum_pool(gg, view)))
+    return record(value, (g, lambda gg: _sum_pool2d(gg, view)))
 
 
 def avg_pool2d(

@@ -1,3 +1,34 @@
-"""The kernel set for CPUs: compiled loops where they win, the plain set elsewhere."""
+"""The kernel set for CPUs: compiled loops where they win, the plain set elsewhere.
 
-from ..plain import *  # noqa: F403 - a kernel set is the plain set with improvements
+Importing it loads numba. The first call of a kernel compiles it, a few seconds the first
+time on a machine; the result is kept on disk beside the source.
+"""
+
+from ..plain import (
+    conv,
+    conv_dw,
+    conv_dx,
+    gather,
+    moments,
+    resample,
+    standardise,
+    standardise_dx,
+    sum_pool,
+    sum_pool_dx,
+)
+from .pool import max_pool_index, scatter
+
+__all__ = [
+    "conv",
+    "conv_dw",
+    "conv_dx",
+    "gather",
+    "max_pool_index",
+    "moments",
+    "resample",
+    "scatter",
+    "standardise",
+    "standardise_dx",
+    "sum_pool",
+    "sum_pool_dx",
+]

@@ -1,0 +1,53 @@
+# make demo   the three experiments on real images, and a report (about 3 minutes)
+# make test   style, types and all tests (about 10 minutes; PyTorch is installed for it)
+# make bench  tinytl beside PyTorch, in one run
+#
+# Each sets itself up in .venv. Where pip would take PyTorch with CUDA (gigabytes), say
+#   make test PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
+
+PYTHON ?= python3
+PIP_ARGS ?=
+BIN := .venv/bin
+STEPS := .venv/steps
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check $(PIP_ARGS)
+
+.PHONY: demo test bench clean
+
+demo: .venv/demo
+	$(BIN)/tinytl demo --out demo
+
+test: .venv/test
+	@rm -f $(STEPS)
+	$(call step,style,$(BIN)/ruff check . && $(BIN)/ruff format --check .)
+	$(call step,types,$(BIN)/mypy)
+	$(call step,tests,$(BIN)/python -m pytest --cov --cov-report=)
+	$(call step,tests of compiled kernels as Python,NUMBA_DISABLE_JIT=1 $(BIN)/python \
+		-m pytest --cov --cov-append --cov-report= -m kernels)
+	$(BIN)/coverage report --fail-under=95
+	@echo "longest steps:"; sort -rn $(STEPS)
+
+bench: .venv/test
+	$(BIN)/python -m reference.bench
+
+# step(name, command): run it, and note the seconds that it took
+define step
+@echo "== $(1)"; start=$$(date +%s); $(2) || exit 1; \
+	echo "$$(($$(date +%s) - start)) s  $(1)" >> $(STEPS)
+endef
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "tinytl needs Python 3.11 or newer; say make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv || \
+		{ echo "no venv: install your system's package python3-venv"; exit 1; }
+
+.venv/demo: .venv/bin/python pyproject.toml
+	$(PIP) ".[demo]"
+	@touch $@
+
+.venv/test: .venv/bin/python pyproject.toml
+	$(PIP) -e ".[test]"
+	@touch $@
+
+clean:
+	rm -rf .venv demo build dist .coverage .mypy_cache .pytest_cache .ruff_cache
