@@ -15,9 +15,7 @@ settings.register_profile(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
-settings.register_profile(
-    "thorough", max_examples=1000, deadline=None, print_blob=True
-)
+settings.register_profile("thorough", max_examples=1000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 KERNEL_SETS = ["plain", "cpu"] if importlib.util.find_spec("numba") else ["plain"]

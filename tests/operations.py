@@ -668,9 +668,7 @@ def _tied(draw):
         yield Sample((draw.ties(2, 3, 6, 7, order=order), 3, 1, 1), smooth=False)
     yield Sample((Leaf(np.zeros((1, 2, 6, 6))), 3, 2, 1), smooth=False)
     yield Sample((Leaf(np.full((1, 1, 4, 4), -np.inf)), 2), smooth=False)
-    yield Sample(
-        (draw.ties(2, 3, 6, 7), 2), {"return_indices": True}, smooth=False
-    )
+    yield Sample((draw.ties(2, 3, 6, 7), 2), {"return_indices": True}, smooth=False)
     yield Sample(
         (draw.ties(3, 6, 7), 3, 2, 1),
         {"return_indices": True, "ceil_mode": True},
@@ -711,9 +709,7 @@ def _avg_loops(x, kernel_size, stride=None, padding=0, *args, **kwargs):
 
 
 def _sum_loops(x, kernel_size, stride=None, padding=0, ceil_mode=False):
-    return pool.sum_pool2d(
-        x, pair(kernel_size), pair(stride), pair(padding), ceil_mode
-    )
+    return pool.sum_pool2d(x, pair(kernel_size), pair(stride), pair(padding), ceil_mode)
 
 
 row(

@@ -82,9 +82,7 @@ def test_interpolation(rng):
             resize.nearest_exact(x, size), T.interpolate(tx, size, mode="nearest-exact")
         )
         for corners in (False, True):
-            theirs = T.interpolate(
-                tx, size, mode="bilinear", align_corners=corners
-            )
+            theirs = T.interpolate(tx, size, mode="bilinear", align_corners=corners)
             close(resize.bilinear(x, size, corners), theirs)
 
 
@@ -143,9 +141,7 @@ def test_activations(name):
 
 def test_prelu_and_softmax(rng):
     x, weight = rng.normal(size=(2, 3, 4)), rng.normal(size=3)
-    close(
-        activations.prelu(x, weight), T.prelu(torch.tensor(x), torch.tensor(weight))
-    )
+    close(activations.prelu(x, weight), T.prelu(torch.tensor(x), torch.tensor(weight)))
     x *= 300
     for dim in (0, 1, -1):
         close(activations.softmax(x, dim), T.softmax(torch.tensor(x), dim))
