@@ -312,8 +312,6 @@ def eye_(tensor: Tensor) -> Tensor:
 
 def _replace(tensor: Tensor, values: Any) -> Tensor:
     """Give the Tensor a new array of its own dtype with these values."""
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"init: needs a Tensor, got {type(tensor).__name__}")
     if tensor.dtype not in FLOATS:
         raise TypeError(f"init: needs a floating Tensor, got {tensor.dtype}")
     tensor.data = np.array(values, tensor.dtype, order="C")

@@ -187,6 +187,10 @@ class Upsample(Module):
     ):
         super().__init__()
         self.size = size
+        if isinstance(scale_factor, tuple):
+            scale_factor = float(scale_factor[0]), float(scale_factor[1])
+        elif scale_factor is not None:
+            scale_factor = float(scale_factor)
         self.scale_factor = scale_factor
         self.mode = mode
         self.align_corners = align_corners
