@@ -114,22 +114,26 @@ def walk(
             g = gradients[node] if node in targets else gradients.pop(node)
             for parent, pullback in node.edges:
                 if parent in leads:
-                    gx = pullback(g)
-                    _inspect(gx, node, parent, pullback)
+                    gx = _pull(pullback, g, node, parent)
                     gradients[parent] = (
                         gradients[parent] + gx if parent in gradients else gx
                     )
     return {node: gradients[node] for node in targets if node in gradients}
 
 
-def _inspect(gx: Any, node: Node, parent: Node, pullback: Pullback) -> None:
+def _pull(pullback: Pullback, g: Any, node: Node, parent: Node) -> Any:
+    """The gradient that goes from `node` to `parent`, looked at on its way."""
+    with _checking(False):  # what the pullback is made of is reported under its name
+        gx = pullback(g)
+    name = operation_name(pullback)
     if gx.shape != parent.shape:
         raise ValueError(
-            f"the pullback of {operation_name(pullback)} returned a gradient of shape "
-            f"{gx.shape} for an input of shape {parent.shape}"
+            f"the pullback of {name} returned a gradient of shape {gx.shape} for an "
+            f"input of shape {parent.shape}"
         )
     if state.checking:
-        check_finite(gx.data, f"the gradient of {operation_name(pullback)}", node.layer)
+        check_finite(gx.data, f"the gradient of {name}", node.layer)
+    return gx
 
 
 def operation_name(pullback: Pullback) -> str:
@@ -138,7 +142,7 @@ def operation_name(pullback: Pullback) -> str:
     The inner steps of an operation are private functions that begin with its name.
     """
     name = getattr(pullback, "__qualname__", type(pullback).__name__)
-    return name.split(".<locals>")[0].lstrip("_")
+    return name.rsplit(".<locals>", 1)[0].rsplit(".", 1)[-1].lstrip("_")
 
 
 # -- recording or not ------------------------------------------------------------------
@@ -182,7 +186,13 @@ def detect_anomaly() -> Iterator[None]:
     Raises:
         ValueError: from the operation or the gradient that is not finite.
     """
-    before, state.checking = state.checking, True
+    with _checking(True):
+        yield
+
+
+@contextmanager
+def _checking(wanted: bool) -> Iterator[None]:
+    before, state.checking = state.checking, wanted
     try:
         yield
     finally:

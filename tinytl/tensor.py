@@ -12,7 +12,7 @@ before an update stays valid, and keeping a reference to an array is a snapshot 
 """
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Union
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tinytl_kernels import Array, namespace
@@ -27,18 +27,16 @@ from .graph import (
     state,
     walk,
 )
+from .operators import Operand, Operators
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-Operand = Union["Tensor", Array, float, int, bool]
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
-Dims = int | Sequence[int] | None
 
-
-class Tensor:
+class Tensor(Operators):
     """An array that can remember how it was computed.
 
     Args:
@@ -194,52 +192,7 @@ class Tensor:
     ) -> Array:
         return np.array(self.data, dtype=dtype, copy=copy)
 
-    # -- operators: each is the function of the same meaning in tinytl.functional ---
-
-    def __add__(self, other: Operand) -> "Tensor":
-        return F.add(self, other)
-
-    def __radd__(self, other: Operand) -> "Tensor":
-        return F.add(other, self)
-
-    def __sub__(self, other: Operand) -> "Tensor":
-        return F.sub(self, other)
-
-    def __rsub__(self, other: Operand) -> "Tensor":
-        return F.sub(other, self)
-
-    def __mul__(self, other: Operand) -> "Tensor":
-        return F.mul(self, other)
-
-    def __rmul__(self, other: Operand) -> "Tensor":
-        return F.mul(other, self)
-
-    def __truediv__(self, other: Operand) -> "Tensor":
-        return F.div(self, other)
-
-    def __rtruediv__(self, other: Operand) -> "Tensor":
-        return F.div(other, self)
-
-    def __pow__(self, other: Operand) -> "Tensor":
-        return F.pow(self, other)
-
-    def __rpow__(self, other: Operand) -> "Tensor":
-        return F.pow(other, self)
-
-    def __matmul__(self, other: Operand) -> "Tensor":
-        return F.matmul(self, other)
-
-    def __rmatmul__(self, other: Operand) -> "Tensor":
-        return F.matmul(other, self)
-
-    def __neg__(self) -> "Tensor":
-        return F.neg(self)
-
-    def __abs__(self) -> "Tensor":
-        return F.abs(self)
-
-    def __getitem__(self, index: Any) -> "Tensor":
-        return F.getitem(self, index)
+    # -- comparisons: bools, without gradient
 
     def __eq__(self, other: object) -> "Tensor":  # type: ignore[override]
         return Tensor(self.data == as_array(other))
@@ -261,131 +214,9 @@ class Tensor:
 
     __hash__ = object.__hash__
 
-    # -- methods: likewise ---------------------------------------------------------
-
-    def exp(self) -> "Tensor":
-        """e to the power of each value."""
-        return F.exp(self)
-
-    def log(self) -> "Tensor":
-        """Natural logarithm of each value."""
-        return F.log(self)
-
-    def sqrt(self) -> "Tensor":
-        """Square root of each value."""
-        return F.sqrt(self)
-
-    def abs(self) -> "Tensor":
-        """Absolute value of each value."""
-        return F.abs(self)
-
-    def pow(self, exponent: Operand) -> "Tensor":
-        """Each value to the power of `exponent`."""
-        return F.pow(self, exponent)
-
-    def clamp(self, min: Operand | None = None, max: Operand | None = None) -> "Tensor":
-        """Values limited to [min, max]."""
-        return F.clamp(self, min, max)
-
-    def relu(self) -> "Tensor":
-        """max(0, x)."""
-        return F.relu(self)
-
-    def sigmoid(self) -> "Tensor":
-        """1 / (1 + exp(-x))."""
-        return F.sigmoid(self)
-
-    def tanh(self) -> "Tensor":
-        """Hyperbolic tangent."""
-        return F.tanh(self)
-
-    def softmax(self, dim: int | None = None) -> "Tensor":
-        """Positive values that add up to 1 along `dim`."""
-        return F.softmax(self, dim)
-
-    def log_softmax(self, dim: int | None = None) -> "Tensor":
-        """Logarithm of the softmax along `dim`."""
-        return F.log_softmax(self, dim)
-
-    def sum(self, dim: Dims = None, keepdim: bool = False) -> "Tensor":
-        """Sum over `dim`, or over everything."""
-        return F.sum(self, dim, keepdim)
-
-    def mean(self, dim: Dims = None, keepdim: bool = False) -> "Tensor":
-        """Mean over `dim`, or over everything."""
-        return F.mean(self, dim, keepdim)
-
-    def amax(self, dim: Dims = (), keepdim: bool = False) -> "Tensor":
-        """Largest value over `dim`; ties share the gradient."""
-        return F.amax(self, dim, keepdim)
-
-    def amin(self, dim: Dims = (), keepdim: bool = False) -> "Tensor":
-        """Smallest value over `dim`; ties share the gradient."""
-        return F.amin(self, dim, keepdim)
-
-    def matmul(self, other: Operand) -> "Tensor":
-        """Matrix product, batched over leading dimensions."""
-        return F.matmul(self, other)
-
-    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> "Tensor":
-        """Dimensions start_dim..end_dim joined into one."""
-        return F.flatten(self, start_dim, end_dim)
-
-    def transpose(self, dim0: int, dim1: int) -> "Tensor":
-        """Two dimensions exchanged."""
-        return F.transpose(self, dim0, dim1)
-
-    def squeeze(self, dim: Dims = None) -> "Tensor":
-        """Dimensions of size 1 removed."""
-        return F.squeeze(self, dim)
-
-    def unsqueeze(self, dim: int) -> "Tensor":
-        """A dimension of size 1 put in at `dim`."""
-        return F.unsqueeze(self, dim)
-
-    def var(
-        self,
-        dim: Dims | bool = None,
-        unbiased: bool = True,
-        keepdim: bool = False,
-        *,
-        correction: float | None = None,
-    ) -> "Tensor":
-        """Variance over `dim`, divided by n - correction (1 unless told)."""
-        return F.var(self, dim, unbiased, keepdim, correction=correction)
-
-    def reshape(self, *shape: int | Sequence[int]) -> "Tensor":
-        """The same values in another shape; one size may be -1."""
-        return F.reshape(self, _sizes(shape))
-
-    def permute(self, *dims: int | Sequence[int]) -> "Tensor":
-        """Dimensions in another order."""
-        return F.permute(self, _sizes(dims))
-
-    def expand(self, *sizes: int | Sequence[int]) -> "Tensor":
-        """Dimensions of size 1 repeated; -1 keeps a size."""
-        return F.expand(self, _sizes(sizes))
-
-    @property
-    def T(self) -> "Tensor":
-        """All dimensions in reverse order."""
-        return F.permute(self, tuple(reversed(range(self.ndim))))
-
     def argmax(self, dim: int | None = None, keepdim: bool = False) -> "Tensor":
         """Where the largest value is, as int64; the first one wins. No gradient."""
         return Tensor(self.data.argmax(axis=dim, keepdims=keepdim))
-
-    def to(self, dtype: "DTypeLike") -> "Tensor":
-        """The values in another dtype; the gradient returns in this one."""
-        return F.to(self, dtype)
-
-    def float(self) -> "Tensor":
-        """The values as float32."""
-        return F.to(self, np.float32)
-
-    def double(self) -> "Tensor":
-        """The values as float64."""
-        return F.to(self, np.float64)
 
 
 def as_array(data: Any) -> Array:
@@ -404,10 +235,6 @@ def as_array(data: Any) -> Array:
             f"{array.dtype} from {type(data).__name__}; convert it first"
         )
     return array
-
-
-def _sizes(args: tuple[Any, ...]) -> tuple[int, ...]:
-    return tuple(args[0]) if len(args) == 1 and not isinstance(args[0], int) else args
 
 
 def record(value: Array, *edges: tuple[Tensor, Pullback]) -> Tensor:
@@ -509,8 +336,3 @@ def _roots(
             )
         roots.append((output.node, weight))
     return roots
-
-
-# Operators are operations, and operations make Tensors: the one import that goes up. It
-# stands last, when everything that functional needs from this file exists.
-from . import functional as F  # noqa: E402

@@ -7,7 +7,8 @@ not s * (1 - s), which is 0 in float32 from x = 17 on, where the true value is 4
 
 from tinytl_kernels import Array, namespace
 
-from ..tensor import Operand, Tensor, record
+from ..operators import Operand
+from ..tensor import Tensor, record
 from .basic import where
 from .promote import floating, same_dtype, to
 from .reduce import sum
@@ -164,7 +165,6 @@ def hardswish(input: Operand) -> Tensor:
     def pullback(g: Tensor) -> Tensor:
         return where(low, 0.0, where(high, g, g * (x / 3 + 0.5)))
 
-    pullback.__qualname__ = "hardswish"
     return record(value, (x, pullback))
 
 
@@ -184,7 +184,6 @@ def softmax(
         weighted = g * again
         return weighted - again * sum(weighted, k, keepdim=True)
 
-    pullback.__qualname__ = "softmax"
     return record(y, (x, pullback))
 
 

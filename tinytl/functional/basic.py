@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from tinytl_kernels import namespace
 
-from ..tensor import Operand, Tensor, record
+from ..operators import Operand
+from ..tensor import Tensor, record
 from .promote import common, tensor
 from .reduce import sum_to
 
@@ -44,6 +45,10 @@ def sub(input: Operand, other: Operand, *, alpha: float = 1) -> Tensor:
     """y = input - alpha * other.
 
     Backward. gy for input, -alpha * gy for other.
+
+    Raises:
+        ValueError: shapes do not broadcast.
+        TypeError: bools have no difference.
     """
     x, z = broadcastable("sub", input, other if alpha == 1 else mul(other, alpha))
     if x.dtype == bool:
@@ -72,6 +77,9 @@ def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> 
     """y = input / other; rounding_mode "floor" or "trunc" rounds it, without gradient.
 
     Backward. gy / other for input, -gy * input / other^2 for other.
+
+    Raises:
+        ValueError: shapes do not broadcast, or an unknown rounding_mode.
     """
     if rounding_mode not in (None, "floor", "trunc"):
         raise ValueError(
@@ -98,7 +106,11 @@ def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> 
 
 
 def neg(input: Operand) -> Tensor:
-    """y = -x.   Backward. gx = -gy."""
+    """y = -x.   Backward. gx = -gy.
+
+    Raises:
+        TypeError: bools have no sign.
+    """
     x = tensor("neg", "input", input)
     if x.dtype == bool:
         raise TypeError("neg: bools have no sign; use != True or convert them")
@@ -110,6 +122,9 @@ def pow(input: Operand, exponent: Operand) -> Tensor:
 
     Backward. dy/dx = e * x^(e-1), and 0 where e = 0.
               dy/de = x^e * log(x), and 0 where x = 0 and e >= 0 (its limit).
+
+    Raises:
+        ValueError: shapes do not broadcast, or integers to a negative power.
     """
     x, e = broadcastable("pow", input, exponent)
     xs, es = x.shape, e.shape
@@ -128,7 +143,6 @@ def pow(input: Operand, exponent: Operand) -> Tensor:
         flat = (x.data == 0) & (e.data >= 0)
         return sum_to(where(flat, 0.0, g * (x**e * log(x))), es)
 
-    to_base.__qualname__ = to_exponent.__qualname__ = "pow"
     power = exponent if isinstance(exponent, int | float) and not es else e.data
     with np.errstate(all="ignore"):
         value = namespace(x.data).power(x.data, power).astype(x.dtype, copy=False)
@@ -214,23 +228,22 @@ def clamp(
         below = x.data < low.data
         if high is not None:
             below = below & (low.data < high.data)
-        edges.append((low, _selecting("clamp", below, low.shape)))
+        edges.append((low, _clamp(below, low.shape)))
     if high is not None:
         value, inside = xp.minimum(value, high.data), inside & (x.data <= high.data)
         above = x.data > high.data
         if low is not None:
             above = above | (low.data > high.data)
-        edges.append((high, _selecting("clamp", above, high.shape)))
-    return record(value, (x, _selecting("clamp", inside, x.shape)), *edges)
+        edges.append((high, _clamp(above, high.shape)))
+    return record(value, (x, _clamp(inside, x.shape)), *edges)
 
 
-def _selecting(operation: str, mask: Any, shape: tuple[int, ...]) -> Any:
+def _clamp(mask: Any, shape: tuple[int, ...]) -> Any:
     """Pullback that keeps the gradient where `mask` holds."""
 
     def pullback(g: Tensor) -> Tensor:
         return sum_to(where(mask, g, 0.0), shape)
 
-    pullback.__qualname__ = operation
     return pullback
 
 
@@ -241,17 +254,19 @@ def maximum(input: Operand, other: Operand) -> Tensor:
     """
     x, z = broadcastable("maximum", input, other)
     value = namespace(x.data).maximum(x.data, z.data)
-    return _choice(value, x, z, x.data < z.data, z.data < x.data)
+    return _maximum_or_minimum(value, x, z, x.data < z.data, z.data < x.data)
 
 
 def minimum(input: Operand, other: Operand) -> Tensor:
     """y = min(input, other), NaN if either is; gradients as for maximum."""
     x, z = broadcastable("minimum", input, other)
     value = namespace(x.data).minimum(x.data, z.data)
-    return _choice(value, x, z, x.data > z.data, z.data > x.data)
+    return _maximum_or_minimum(value, x, z, x.data > z.data, z.data > x.data)
 
 
-def _choice(value: Any, x: Tensor, z: Tensor, lost_x: Any, lost_z: Any) -> Tensor:
+def _maximum_or_minimum(
+    value: Any, x: Tensor, z: Tensor, lost_x: Any, lost_z: Any
+) -> Tensor:
     xs, zs, tie = x.shape, z.shape, x.data == z.data
 
     def share(g: Tensor, lost: Any) -> Tensor:

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from tinytl_kernels import kernels_for
 from tinytl_kernels.shapes import IntOrPair, Window, pair, window
 
-from ..tensor import Operand, Tensor, record
+from ..operators import Operand
+from ..tensor import Tensor, record
 from .pad import pad
 from .promote import same_dtype, tensor
 from .shape import reshape, squeeze, unsqueeze

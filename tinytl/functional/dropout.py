@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ..tensor import Operand, Tensor
+from ..operators import Operand
+from ..tensor import Tensor
 from .promote import floating
 
 

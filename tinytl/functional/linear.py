@@ -4,7 +4,8 @@ import math
 
 from tinytl_kernels import namespace
 
-from ..tensor import Operand, Tensor, record
+from ..operators import Operand
+from ..tensor import Tensor, record
 from .promote import same_dtype, tensor
 from .reduce import sum_to
 from .shape import reshape, squeeze, transpose, unsqueeze

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from ..tensor import Operand, Tensor
+from ..operators import Operand
+from ..tensor import Tensor
 from .activations import log_softmax
 from .basic import broadcastable, where
 from .promote import floating, same_dtype, tensor

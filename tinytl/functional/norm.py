@@ -27,7 +27,8 @@ from dataclasses import dataclass
 import numpy as np
 from tinytl_kernels import Array, kernels_for
 
-from ..tensor import Operand, Tensor, record
+from ..operators import Operand
+from ..tensor import Tensor, record
 from .promote import floating, same_dtype
 from .reduce import mean, sum
 from .shape import reshape

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from tinytl_kernels import namespace
 
-from ..tensor import Operand, Tensor, record
+from ..operators import Operand
+from ..tensor import Tensor, record
 from .promote import tensor
 from .resize import Taps, resample
 
@@ -82,14 +83,13 @@ def _check_border(x: Tensor, numbers: list[int], mode: str) -> None:
             f"{spatial + 1} or {spatial + 2}, got shape {x.shape}"
         )
     for k in range(spatial):
-        n, most = x.shape[x.ndim - 1 - k], max(numbers[2 * k : 2 * k + 2])
-        if (
-            (mode == "reflect" and most >= n)
-            or (mode == "circular" and most > n)
-            or not n
-        ):
+        n, around = x.shape[x.ndim - 1 - k], numbers[2 * k : 2 * k + 2]
+        left = n + sum(min(m, 0) for m in around)  # what negative numbers leave
+        most = {"reflect": n - 1, "replicate": max(around), "circular": n}[mode]
+        if left < 1 or max(around) > most:
             raise ValueError(
-                f"pad: mode {mode!r} finds no {most} pixels in a dimension of size {n}"
+                f"pad: mode {mode!r} finds no {max(around)} pixels to copy in a "
+                f"dimension of size {n}"
             )
 
 
@@ -98,8 +98,9 @@ def _border(mode: str, n: int, around: tuple[int, int]) -> Taps:
     place = np.arange(-around[0], n + around[1])
     if mode == "replicate":
         pixel = place.clip(0, n - 1)
-    elif mode == "circular":
-        pixel = place % n
+    elif mode == "circular":  # the ring is what a negative number left over
+        first, end = max(-around[0], 0), n - max(-around[1], 0)
+        pixel = first + (place - first) % (end - first)
     else:
         pixel = np.abs(place)
         pixel = np.where(pixel > n - 1, 2 * (n - 1) - pixel, pixel)

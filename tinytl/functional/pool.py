@@ -11,7 +11,8 @@ import numpy as np
 from tinytl_kernels import Array, kernels_for
 from tinytl_kernels.shapes import IntOrPair, Pair, Window, window
 
-from ..tensor import Operand, Tensor, record
+from ..operators import Operand
+from ..tensor import Tensor, record
 from .promote import floating
 from .resize import cell_taps, resample
 from .shape import squeeze, unsqueeze

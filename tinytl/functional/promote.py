@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from tinytl_kernels import Array
 
-from ..tensor import FLOATS, Operand, Tensor, as_array, record
+from ..operators import Operand
+from ..tensor import FLOATS, Tensor, as_array, record
 
 
 def tensor(operation: str, name: str, value: Any) -> Tensor:

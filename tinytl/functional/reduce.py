@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from tinytl_kernels import namespace
 
-from ..tensor import FLOATS, Dims, Operand, Tensor, record
+from ..operators import Dims, Operand
+from ..tensor import FLOATS, Tensor, record
 from .promote import floating, tensor, to
 from .shape import axes, reshape
 
@@ -124,15 +125,15 @@ def amax(input: Operand, dim: Dims = (), keepdim: bool = False) -> Tensor:
     Raises:
         ValueError: there is no value to choose from.
     """
-    return _extreme("amax", input, dim, keepdim)
+    return _amax_or_amin("amax", input, dim, keepdim)
 
 
 def amin(input: Operand, dim: Dims = (), keepdim: bool = False) -> Tensor:
     """Smallest value over `dim`; like amax in all else."""
-    return _extreme("amin", input, dim, keepdim)
+    return _amax_or_amin("amin", input, dim, keepdim)
 
 
-def _extreme(operation: str, input: Operand, dim: Dims, keepdim: bool) -> Tensor:
+def _amax_or_amin(operation: str, input: Operand, dim: Dims, keepdim: bool) -> Tensor:
     x = tensor(operation, "input", input)
     gone = axes(operation, dim if dim != () else None, x.ndim)
     if any(x.shape[k] == 0 for k in gone):
@@ -148,5 +149,4 @@ def _extreme(operation: str, input: Operand, dim: Dims, keepdim: bool) -> Tensor
         share = Tensor((ties / ties.sum(axis=gone, keepdims=True)).astype(g.dtype))
         return expand(reshape(g, shape), before) * share
 
-    pullback.__qualname__ = operation
     return record(value, (x, pullback))

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from tinytl_kernels import Array, kernels_for
 
-from ..tensor import Operand, Tensor, record
+from ..operators import Operand
+from ..tensor import Tensor, record
 from .promote import floating
 
 LINEAR = {"linear": 1, "bilinear": 2, "trilinear": 3, "bicubic": 2}

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from tinytl_kernels import namespace
 
-from ..tensor import Dims, Operand, Tensor, record
+from ..operators import Dims, Operand
+from ..tensor import Tensor, record
 from .promote import common, tensor
 
 
@@ -47,6 +48,8 @@ def axis(operation: str, dim: int, ndim: int) -> int:
 def reshape(input: Operand, shape: int | Sequence[int]) -> Tensor:
     """The same values in another shape, last dimension fastest; one size may be -1.
 
+    Backward. gy in the shape of x.
+
     Raises:
         ValueError: the shape has another number of values.
     """
@@ -63,7 +66,11 @@ def reshape(input: Operand, shape: int | Sequence[int]) -> Tensor:
 
 
 def flatten(input: Operand, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """Dimensions start_dim..end_dim joined into one."""
+    """Dimensions start_dim..end_dim joined into one.
+
+    Raises:
+        ValueError: start_dim comes after end_dim, or one does not exist.
+    """
     x = tensor("flatten", "input", input)
     first, last = (axis("flatten", d, x.ndim) for d in (start_dim, end_dim))
     if first > last:
@@ -76,6 +83,8 @@ def flatten(input: Operand, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 def permute(input: Operand, dims: Sequence[int]) -> Tensor:
     """Dimensions in another order: dimension k of y is dimension dims[k] of x.
+
+    Backward. The inverse order.
 
     Raises:
         ValueError: `dims` does not name every dimension once.
@@ -123,6 +132,7 @@ def cat(tensors: Sequence[Operand], dim: int = 0) -> Tensor:
     """Tensors one after the other along `dim`; other sizes must agree.
 
     As in torch, a Tensor of shape (0,) is skipped whatever the other shapes are.
+    Backward. Each gets its own part of gy.
 
     Raises:
         ValueError: nothing to join, or sizes differ elsewhere.
@@ -147,7 +157,11 @@ def cat(tensors: Sequence[Operand], dim: int = 0) -> Tensor:
 
 
 def stack(tensors: Sequence[Operand], dim: int = 0) -> Tensor:
-    """Tensors of one shape along a new dimension `dim`."""
+    """Tensors of one shape along a new dimension `dim`.
+
+    Raises:
+        ValueError: nothing to stack, or shapes differ.
+    """
     if isinstance(tensors, Tensor) or not len(tensors):
         raise ValueError("stack: needs a sequence of at least one Tensor")
     xs = common("stack", *tensors)
