@@ -190,10 +190,21 @@ def _pool(
 ) -> Window:
     step = kernel if stride is None or stride == () or stride == [] else stride
     view = window(operation, x.shape[-2:], kernel, step, padding, dilation, ceil_mode)
-    reach = [d * (k - 1) + 1 for d, k in zip(view.dilation, view.kernel, strict=True)]
-    if any(2 * p > r for p, r in zip(view.padding, reach, strict=True)):
+    if any(2 * p > r for p, r in zip(view.padding, view.reach, strict=True)):
         raise ValueError(
             f"{operation}: padding {view.padding} is more than half the kernel "
             f"{view.kernel}: some windows would see nothing else"
         )
+    if not all(_sees_pixels(view, k) for k in (0, 1)):
+        raise ValueError(
+            f"{operation}: with dilation {view.dilation} and padding {view.padding} a "
+            f"window sees padding alone in an image of size {view.size}"
+        )
     return view
+
+
+def _sees_pixels(view: Window, k: int) -> bool:
+    """Whether every window has a row (k = 0) or column (k = 1) that is no padding."""
+    first = np.arange(view.out[k]) * view.stride[k] - view.padding[k]
+    seen = first[:, None] + np.arange(view.kernel[k]) * view.dilation[k]
+    return bool(((seen >= 0) & (seen < view.size[k])).any(axis=1).all())
