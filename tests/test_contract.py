@@ -23,11 +23,6 @@ CASES = [
     for i, sample in enumerate(row.samples)
 ]
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:.*padding='same'"),
-    pytest.mark.filterwarnings("ignore:.*antialias"),
-]
-
 
 def test_the_table_holds_every_operation():
     """A function that is added without a row is a function that is not tested."""

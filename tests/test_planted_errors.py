@@ -5,9 +5,14 @@ checker has to notice. The orders before must pass, or something else was found 
 what was planted.
 """
 
+import sys
+
 import numpy as np
 import pytest
 from checker import check_grads
+from operations import ROWS
+from tinytl_kernels import plain
+from twins import Ours, Theirs, compare, tower
 
 import tinytl
 import tinytl.functional as F
@@ -210,3 +215,90 @@ def test_differences_cannot_find_a_wrong_formula():
     check_grads(softplus_without_its_beta, [X], order=2)
     right = F.softplus(tinytl.Tensor(X), beta=2).numpy()
     assert abs(softplus_without_its_beta(tinytl.Tensor(X)).numpy() - right).max() > 0.1
+
+
+# -- the real thing, damaged -----------------------------------------------------------
+
+DAMAGE = {
+    "scaled by 1.000001": lambda y: y * (1 + 1e-6),
+    "rolled by one": lambda y: np.roll(y, 1, -1),
+    "one number lost": lambda y: y * (np.arange(y.size) > 0).reshape(y.shape),
+    "transposed": lambda y: y[..., ::-1, :] if y.ndim > 1 else y[::-1],
+}
+
+# kernel: (row of the table that has to notice, order at which it is first called)
+KERNELS = {
+    "conv": ("conv2d", 0),
+    "conv_dx": ("conv2d", 1),
+    "conv_dw": ("conv2d", 1),
+    "gather": ("max_pool2d", 0),
+    "scatter": ("max_pool2d", 1),
+    "sum_pool": ("sum_pool2d", 0),
+    "sum_pool_dx": ("sum_pool2d", 1),
+    "resample": ("interpolate", 0),
+    "moments": ("batch_norm", 0),
+    "standardise": ("batch_norm", 0),
+    "standardise_dx": ("batch_norm", 1),
+}
+
+
+def contract_holds(name, orders):
+    """Whether the comparison of the contract accepts every sample of a row."""
+    (row,) = (row for row in ROWS if row.name == name)
+    try:
+        for sample in row.samples:
+            for theirs, most in row.references(sample, orders):
+                expected = tower(Theirs, theirs, sample.args, sample.kwargs, most)
+                compare(
+                    tower(Ours, row.ours, sample.args, sample.kwargs, most), expected
+                )
+    except AssertionError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_damaged_kernels_break_the_contract(kernel, damage, monkeypatch):
+    name, order = KERNELS[kernel]
+    whole = getattr(plain, kernel)
+
+    def damaged(*args):
+        result = whole(*args)
+        if isinstance(result, tuple):
+            return tuple(map(DAMAGE[damage], result))
+        return DAMAGE[damage](result)
+
+    with tinytl.use_kernels("plain"):
+        assert contract_holds(name, orders=2)
+        monkeypatch.setattr(plain, kernel, damaged)
+        assert not contract_holds(name, orders=order)
+        if order:
+            assert contract_holds(name, orders=order - 1)
+
+
+@pytest.mark.parametrize("function", ["_conv2d_dx", "_conv2d_dw"])
+def test_a_gradient_without_history_breaks_the_contract(function, monkeypatch):
+    """The first derivative stays right: only the second can tell."""
+    module = sys.modules["tinytl.functional.conv"]
+    whole = getattr(module, function)
+    monkeypatch.setattr(module, function, lambda *args: frozen(whole(*args)))
+    assert contract_holds("conv2d", orders=1)
+    assert not contract_holds("conv2d", orders=2)
+
+
+def test_ties_decide_who_wins(monkeypatch):
+    """A max pooling that prefers the last of equal values is another operation."""
+
+    def last(x, window):
+        back = x[:, :, ::-1, ::-1]
+        index = whole(np.ascontiguousarray(back), window)
+        return (x.shape[2] * x.shape[3] - 1 - index)[:, :, ::-1, ::-1]
+
+    whole = plain.max_pool_index
+    x = tinytl.Tensor(np.zeros((1, 1, 4, 4)), requires_grad=True)
+    with tinytl.use_kernels("plain"):
+        first = tinytl.grad(F.sum(F.max_pool2d(x, 2)), x)[0].numpy()
+        monkeypatch.setattr(plain, "max_pool_index", last)
+        assert (tinytl.grad(F.sum(F.max_pool2d(x, 2)), x)[0].numpy() != first).any()
+        assert not contract_holds("max_pool2d", orders=1)

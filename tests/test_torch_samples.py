@@ -172,7 +172,6 @@ def describe(args, kwargs):
     return ", ".join(words)
 
 
-@pytest.mark.filterwarnings("ignore:.*padding='same'", "ignore:Using a target size")
 @pytest.mark.parametrize("key", ROWS, ids="-".join)
 def test_samples(key, kernel_set):
     name, least = ROWS[key]
@@ -193,7 +192,6 @@ def test_samples(key, kernel_set):
     assert compared >= least, f"only {compared} samples were compared"
 
 
-@pytest.mark.filterwarnings("ignore:.*degrees of freedom")
 @pytest.mark.parametrize("key", ROWS, ids="-".join)
 def test_dtypes(key):
     """Values and dtypes in single precision, of integers and of truth values.

@@ -13,7 +13,10 @@ agrees in shape, dtype and value. A gradient that does not exist (None) counts a
 since which zeros are None is nobody's promise.
 """
 
+import contextlib
+import warnings
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,7 +34,9 @@ class Leaf:
 
 
 class Ours:
-    """How to do things with tinytl."""
+    """How to do things with tinytl, where a warning is an error."""
+
+    warnings = contextlib.nullcontext
 
     @staticmethod
     def tensor(array, requires_grad=False):
@@ -58,7 +63,9 @@ class Ours:
 
 
 class Theirs:
-    """How to do things with torch."""
+    """How to do things with torch, whose warnings are not ours."""
+
+    warnings = partial(warnings.catch_warnings, action="ignore")
 
     @staticmethod
     def tensor(array, requires_grad=False):
@@ -116,7 +123,8 @@ def tower(world, function, args, kwargs=None, orders=2, seed=0):
     args = convert(list(args), make, world.constant)
     kwargs = convert(dict(kwargs or {}), make, world.constant)
     before = [leaf.array.copy() for _, leaf in made]
-    y = function(*args, **kwargs)
+    with world.warnings():
+        y = function(*args, **kwargs)
     outputs = list(y) if isinstance(y, list | tuple) else [y]
     results = [(f"output {i}", world.array(t)) for i, t in enumerate(outputs)]
     for i, (tensor, leaf) in enumerate(made):
@@ -139,7 +147,8 @@ def tower(world, function, args, kwargs=None, orders=2, seed=0):
         gradients = [None] * len(inputs)
         if pairs:
             ys, vs = zip(*pairs, strict=True)
-            gradients = world.grad(ys, inputs, vs, order < orders)
+            with world.warnings():
+                gradients = world.grad(ys, inputs, vs, order < orders)
         for i, (g, x) in enumerate(zip(gradients, inputs, strict=True)):
             array = np.zeros_like(world.array(x)) if g is None else world.array(g)
             results.append((f"order {order}, input {i}", array))
