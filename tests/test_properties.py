@@ -191,7 +191,14 @@ def resizings(draw):
     if mode in ("linear", "bilinear", "bicubic", "trilinear"):
         kwargs["align_corners"] = draw(st.booleans())
     if mode in ("bilinear", "bicubic"):
-        kwargs["antialias"] = draw(st.booleans())
+        # PyTorch's result is wrong for images of one column, and it takes a factor
+        # that leaves the size for 1
+        same_size = [
+            int(n * f) == n
+            for n, f in zip(shape[2:], kwargs.get("scale_factor", ()), strict=False)
+        ]
+        wrong = shape[-1] == 1 or any(same_size)
+        kwargs["antialias"] = draw(st.booleans()) and not wrong
     return x, kwargs
 
 
