@@ -1,6 +1,7 @@
 """Layers: functions with parameters of their own, under torch's names.
 
     module       Parameter and Module, what all layers are
+    loading      what load_state_dict checks and reports
     containers   Sequential, ModuleList
     linear       Linear, Flatten, Identity
     conv         Conv2d
@@ -31,8 +32,9 @@ from .activation import (
 from .containers import ModuleList, Sequential
 from .conv import Conv2d
 from .linear import Flatten, Identity, Linear
+from .loading import LoadResult
 from .loss import CrossEntropyLoss, MSELoss, NLLLoss
-from .module import LoadResult, Module, Parameter
+from .module import Module, Parameter
 from .norm import BatchNorm1d, BatchNorm2d, Dropout
 from .pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d, SumPool2d, Upsample
 

@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..graph import layer, state
 from ..tensor import FLOATS, Tensor
+from .loading import LoadResult, prepare_load
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
-
-Shape = tuple[int, ...]
 
 
 class Parameter(Tensor):
@@ -47,29 +45,6 @@ class Parameter(Tensor):
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
-
-
-@dataclass
-class LoadResult:
-    """What ``load_state_dict`` did, name by name.
-
-    Attributes:
-        loaded: values that were taken over.
-        missing_keys: values of the module that the state does not have.
-        unexpected_keys: values of the state that the module does not have.
-        skipped: values of both, but of different shapes: name -> (shape in the state,
-            shape in the module).
-    """
-
-    loaded: list[str] = field(default_factory=list)
-    missing_keys: list[str] = field(default_factory=list)
-    unexpected_keys: list[str] = field(default_factory=list)
-    skipped: dict[str, tuple[Shape, Shape]] = field(default_factory=dict)
-
-    @property
-    def complete(self) -> bool:
-        """Whether all names and shapes matched."""
-        return not (self.missing_keys or self.unexpected_keys or self.skipped)
 
 
 class Module:
@@ -335,31 +310,7 @@ class Module:
     def _prepare_load(
         self, state: Mapping[str, Any], strict: bool
     ) -> tuple[LoadResult, Callable[[], None]]:
-        """Check everything; return the report and the change, which cannot fail."""
-        values = {name: _values(name, value) for name, value in state.items()}
-        own = dict(self._entries())
-        result = LoadResult(
-            missing_keys=[name for name in own if name not in values],
-            unexpected_keys=[name for name in values if name not in own],
-        )
-        changes: list[tuple[Tensor, Any]] = []
-        for name, tensor in own.items():
-            if name not in values:
-                continue
-            if values[name].shape == tensor.shape:
-                result.loaded.append(name)
-                copy = np.array(values[name], tensor.dtype, order="C")
-                changes.append((tensor, copy))
-            else:
-                result.skipped[name] = (values[name].shape, tensor.shape)
-        if strict and not result.complete:
-            raise ValueError(_mismatches(type(self).__name__, result))
-
-        def commit() -> None:
-            for tensor, array in changes:
-                tensor.data = array
-
-        return result, commit
+        return prepare_load(type(self).__name__, dict(self._entries()), state, strict)
 
     # -- changing all of it --------------------------------------------------------
 
@@ -439,27 +390,3 @@ class Module:
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
-
-
-def _values(name: str, value: Any) -> Any:
-    """The array of a state's entry, in the dtype it came in."""
-    array = value.data if isinstance(value, Tensor) else np.asarray(value)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(
-            f"load_state_dict: {name!r} must be a Tensor or an array of numbers, got "
-            f"{type(value).__name__}"
-        )
-    return array
-
-
-def _mismatches(kind: str, result: LoadResult) -> str:
-    """Error message that names every key that does not match."""
-    lines = [f"load_state_dict: the state does not fit {kind}; nothing was loaded."]
-    if result.missing_keys:
-        lines.append(f"Missing in the state: {', '.join(result.missing_keys)}.")
-    if result.unexpected_keys:
-        lines.append(f"Unknown to the module: {', '.join(result.unexpected_keys)}.")
-    for name, (got, needed) in result.skipped.items():
-        lines.append(f"{name} has shape {got} in the state, {needed} in the module.")
-    lines.append("Pass strict=False to load what fits and get a list of the rest.")
-    return "\n".join(lines)
