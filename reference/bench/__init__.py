@@ -1,0 +1,1 @@
+"""tinytl beside PyTorch in one run: ``python -m reference.bench``."""
