@@ -151,12 +151,11 @@ def factors(draw, n, mode):
     """A scale factor that leaves a pixel, and lets no pixel lie on an edge.
 
     On an edge rounding decides which pixel is nearest, in PyTorch in single precision.
-    It also rounds the factors of "nearest" that lead to the same or to the double size
-    to 1 and 2, but for images alone, not for lines and volumes: such are not drawn.
+    In some modes and dimensions, PyTorch takes a factor that leaves the size as it is
+    for 1, and in some one that doubles it for 2: such factors are not drawn.
     """
     factor = max(draw(st.integers(1, 40)) / 13 + 0.0031, 1.0031 / n)
-    if mode == "nearest":
-        assume(int(n * factor) not in (n, 2 * n))
+    assume(int(n * factor) not in ((n, 2 * n) if mode == "nearest" else (n,)))
     return factor
 
 
@@ -191,14 +190,10 @@ def resizings(draw):
     if mode in ("linear", "bilinear", "bicubic", "trilinear"):
         kwargs["align_corners"] = draw(st.booleans())
     if mode in ("bilinear", "bicubic"):
-        # PyTorch's result is wrong for images of one column, and it takes a factor
-        # that leaves the size for 1
-        same_size = [
-            int(n * f) == n
-            for n, f in zip(shape[2:], kwargs.get("scale_factor", ()), strict=False)
-        ]
-        wrong = shape[-1] == 1 or any(same_size)
-        kwargs["antialias"] = draw(st.booleans()) and not wrong
+        # PyTorch is wrong where an image of one column comes in or out
+        factor = kwargs.get("scale_factor", (1,))[-1]
+        out = kwargs["size"][-1] if "size" in kwargs else int(shape[-1] * factor)
+        kwargs["antialias"] = draw(st.booleans()) and 1 not in (shape[-1], out)
     return x, kwargs
 
 
