@@ -228,6 +228,9 @@ def identical_filters_(
     the last one if the head on top of it is random: its filters get different
     gradients.
 
+    (Equal up to rounding: a matrix product works in blocks and may add up equal rows in
+    different orders. NumPy's does so in float32 more often than in float64.)
+
     The sum over M equal products is far larger than a sum of M independent ones, so the
     variance argument does not hold here; use a low rate.
 

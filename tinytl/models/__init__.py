@@ -1,0 +1,28 @@
+"""Networks, with their layers and parameter counts in the docstring.
+
+    custom_3_layer   Custom3Layer: three convolutions, to begin with
+    lenet            LeNet5Original (1998) and LeNet5 (as usually taught)
+    bitmaps          the target codes of LeNet5Original
+    resnet           ResNet for small images: resnet8, resnet32
+
+Scores come out of all of them, before softmax.
+"""
+
+from .bitmaps import digit_codes
+from .custom_3_layer import Custom3Layer
+from .lenet import LeNet5, LeNet5Original, PartialConv2d, Subsample, count_parameters
+from .resnet import BasicBlock, ResNet, resnet8, resnet32
+
+__all__ = [
+    "BasicBlock",
+    "Custom3Layer",
+    "LeNet5",
+    "LeNet5Original",
+    "PartialConv2d",
+    "ResNet",
+    "Subsample",
+    "count_parameters",
+    "digit_codes",
+    "resnet32",
+    "resnet8",
+]
