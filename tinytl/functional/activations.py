@@ -5,12 +5,13 @@ everywhere, so that higher derivatives are too: sigmoid' as sigmoid(x) * sigmoid
 not s * (1 - s), which is 0 in float32 from x = 17 on, where the true value is 4e-8.
 """
 
+import numpy as np
 from tinytl_kernels import Array, namespace
 
 from ..operators import Operand
 from ..tensor import Tensor, record
 from .basic import where
-from .promote import floating, same_dtype, to
+from .promote import floating, number, same_dtype, to
 from .reduce import sum
 from .shape import axis, reshape
 
@@ -45,6 +46,7 @@ def leaky_relu(input: Operand, negative_slope: float = 0.01) -> Tensor:
     Source: Maas et al. 2013.
     """
     x = floating("leaky_relu", "input", input)
+    number("leaky_relu", "negative_slope", negative_slope)
     on = x.data > 0
     value = namespace(x.data).where(on, x.data, x.data * negative_slope)
     return record(value, (x, lambda g: where(on, g, g * negative_slope)))
@@ -103,9 +105,9 @@ def softplus(input: Operand, beta: float = 1.0, threshold: float = 20.0) -> Tens
     Source: Dugas et al. 2001.
     """
     x = floating("softplus", "input", input)
-    b = x.data * beta
+    b = x.data * number("softplus", "beta", beta)
     xp = namespace(b)
-    straight = b > threshold
+    straight = b > number("softplus", "threshold", threshold)
     smooth = (xp.maximum(b, 0) + xp.log1p(xp.exp(-xp.abs(b)))) / beta
     return record(
         xp.where(straight, x.data, smooth),
@@ -197,7 +199,8 @@ def log_softmax(
     x, k = _along("log_softmax", input, dim, dtype)
     xp = namespace(x.data)
     low = x.data - x.data.max(axis=k, keepdims=True, initial=-xp.inf)
-    value = low - xp.log(xp.exp(low).sum(axis=k, keepdims=True))
+    with np.errstate(divide="ignore"):  # log 0, where there is nothing to add up
+        value = low - xp.log(xp.exp(low).sum(axis=k, keepdims=True))
     return record(value, (x, lambda g: g - softmax(x, k) * sum(g, k, keepdim=True)))
 
 

@@ -11,7 +11,7 @@ from tinytl_kernels import namespace
 
 from ..operators import Operand
 from ..tensor import Tensor, record
-from .promote import common, tensor
+from .promote import common, number, tensor
 from .reduce import sum_to
 
 
@@ -34,11 +34,16 @@ def add(input: Operand, other: Operand, *, alpha: float = 1) -> Tensor:
 
     Backward. gy for input, alpha * gy for other.
     """
-    x, z = broadcastable("add", input, other if alpha == 1 else mul(other, alpha))
+    x, z = broadcastable("add", input, _scaled("add", other, alpha))
     xs, zs = x.shape, z.shape
     return record(
         x.data + z.data, (x, lambda g: sum_to(g, xs)), (z, lambda g: sum_to(g, zs))
     )
+
+
+def _scaled(operation: str, other: Operand, alpha: float) -> Operand:
+    factor = number(operation, "alpha", alpha)
+    return other if factor == 1 else mul(tensor(operation, "other", other), factor)
 
 
 def sub(input: Operand, other: Operand, *, alpha: float = 1) -> Tensor:
@@ -50,7 +55,7 @@ def sub(input: Operand, other: Operand, *, alpha: float = 1) -> Tensor:
         ValueError: shapes do not broadcast.
         TypeError: bools have no difference.
     """
-    x, z = broadcastable("sub", input, other if alpha == 1 else mul(other, alpha))
+    x, z = broadcastable("sub", input, _scaled("sub", other, alpha))
     if x.dtype == bool:
         raise TypeError("sub: bools have no difference; use != or convert them")
     xs, zs = x.shape, z.shape

@@ -106,6 +106,8 @@ def _check(x: Tensor, w: Tensor, b: Tensor | None, groups: int) -> None:
             f"(F, C, U, V), got {x.shape} and {w.shape}"
         )
     channels, filters = x.shape[-3], w.shape[0]
+    if 0 in x.shape[-3:]:
+        raise ValueError(f"conv2d: needs an input with pixels in it, got {x.shape}")
     if not isinstance(groups, int) or groups < 1:
         raise ValueError(f"conv2d: groups must be a positive integer, got {groups!r}")
     if w.shape[1] * groups != channels or filters % groups or not filters:

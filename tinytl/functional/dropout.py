@@ -4,7 +4,7 @@ import numpy as np
 
 from ..operators import Operand
 from ..tensor import Tensor
-from .promote import floating
+from .promote import floating, number
 
 
 def dropout(
@@ -32,7 +32,7 @@ def dropout(
         ValueError: p is no probability.
     """
     x = floating("dropout", "input", input)
-    if not 0 <= p <= 1:
+    if not 0 <= number("dropout", "p", p) <= 1:
         raise ValueError(f"dropout: p must be a probability in [0, 1], got {p}")
     if not training or p == 0:
         return x

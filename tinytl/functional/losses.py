@@ -6,7 +6,7 @@ from ..operators import Operand
 from ..tensor import Tensor
 from .activations import log_softmax
 from .basic import broadcastable, where
-from .promote import floating, same_dtype, tensor
+from .promote import floating, number, same_dtype, tensor
 from .reduce import mean, sum
 from .shape import gather, reshape, squeeze, unsqueeze
 
@@ -105,7 +105,7 @@ def cross_entropy(
         TypeError: the target holds neither integers nor floats of the input's dtype.
     """
     _check_reduction("cross_entropy", reduction)
-    if not 0 <= label_smoothing <= 1:
+    if not 0 <= number("cross_entropy", "label_smoothing", label_smoothing) <= 1:
         raise ValueError(
             f"cross_entropy: label_smoothing must be in [0, 1], got {label_smoothing}"
         )
@@ -177,6 +177,10 @@ def _picked(
         raise ValueError(
             f"{operation}: target must be of shape {needed} for an input of shape "
             f"{x.shape}, got {t.shape}"
+        )
+    if not isinstance(ignore_index, int | np.integer):
+        raise TypeError(
+            f"{operation}: ignore_index must be an integer, got {ignore_index!r}"
         )
     kept = t.data != ignore_index
     label = np.where(kept, t.data, 0).astype(np.int64)

@@ -29,7 +29,7 @@ from tinytl_kernels import Array, kernels_for
 
 from ..operators import Operand
 from ..tensor import Tensor, record
-from .promote import floating, same_dtype
+from .promote import floating, number, same_dtype
 from .reduce import mean, sum
 from .shape import reshape
 
@@ -59,7 +59,7 @@ def batch_norm(
 
     Raises:
         ValueError: shapes do not fit; one value a channel in training; no statistics
-            outside of it.
+            outside of it; eps is not positive.
         TypeError: dtypes differ or are not floating.
     """
     x = floating("batch_norm", "input", input)
@@ -68,6 +68,12 @@ def batch_norm(
     w = None if weight is None else floating("batch_norm", "weight", weight)
     b = None if bias is None else floating("batch_norm", "bias", bias)
     stats = {"running_mean": running_mean, "running_var": running_var}
+    for name, p in stats.items():
+        if not isinstance(p, Tensor | None):
+            raise TypeError(f"batch_norm: {name} must be a Tensor or None, got {p!r}")
+    number("batch_norm", "momentum", momentum)
+    if number("batch_norm", "eps", eps) < 0 or (training and eps == 0):
+        raise ValueError(f"batch_norm: eps must be positive, got {eps}")
     same_dtype("batch_norm", input=x, weight=w, bias=b, **stats)
     for name, p in {**stats, "weight": w, "bias": b}.items():
         if p is not None and p.shape != (x.shape[1],):

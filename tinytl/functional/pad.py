@@ -7,8 +7,9 @@ from tinytl_kernels import namespace
 
 from ..operators import Operand
 from ..tensor import Tensor, record
-from .promote import tensor
+from .promote import number, tensor
 from .resize import Taps, resample
+from .shape import integers
 
 MODES = ("constant", "reflect", "replicate", "circular")
 
@@ -37,7 +38,7 @@ def pad(
             dimensions, or a border that needs more pixels than there are.
     """
     x = tensor("pad", "input", input)
-    numbers = [int(n) for n in pad]
+    numbers = integers("pad", "pad", pad)
     if mode not in MODES:
         raise ValueError(f"pad: mode must be one of {MODES}, got {mode!r}")
     if len(numbers) % 2 or len(numbers) > 2 * x.ndim:
@@ -47,10 +48,13 @@ def pad(
     widths = [(0, 0)] * x.ndim
     for k in range(len(numbers) // 2):
         widths[x.ndim - 1 - k] = (numbers[2 * k], numbers[2 * k + 1])
-    if any(n + sum(around) < 0 for n, around in zip(x.shape, widths, strict=True)):
+    if any(
+        n < sum(-min(m, 0) for m in ends)
+        for n, ends in zip(x.shape, widths, strict=True)
+    ):
         raise ValueError(f"pad: {pad} cuts off more than there is in shape {x.shape}")
     if mode == "constant":
-        return _pad(x, widths, 0.0 if value is None else value)
+        return _pad(x, widths, 0.0 if value is None else number("pad", "value", value))
     if value is not None and value != 0:
         raise ValueError(f"pad: mode {mode!r} takes no value, got {value}")
     _check_border(x, numbers, mode)
@@ -75,7 +79,7 @@ def _pad(x: Tensor, widths: list[tuple[int, int]], value: float) -> Tensor:
     return record(y, (x, lambda g: _pad(g, back, 0.0)))
 
 
-def _check_border(x: Tensor, numbers: list[int], mode: str) -> None:
+def _check_border(x: Tensor, numbers: tuple[int, ...], mode: str) -> None:
     spatial = len(numbers) // 2
     if not 1 <= spatial <= 3 or x.ndim not in (spatial + 1, spatial + 2):
         raise ValueError(
@@ -86,7 +90,7 @@ def _check_border(x: Tensor, numbers: list[int], mode: str) -> None:
         n, around = x.shape[x.ndim - 1 - k], numbers[2 * k : 2 * k + 2]
         left = n + sum(min(m, 0) for m in around)  # what negative numbers leave
         most = {"reflect": n - 1, "replicate": max(around), "circular": n}[mode]
-        if left < 1 or max(around) > most:
+        if not n or max(around) > most or (mode == "circular" and left < 1):
             raise ValueError(
                 f"pad: mode {mode!r} finds no {max(around)} pixels to copy in a "
                 f"dimension of size {n}"

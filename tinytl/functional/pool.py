@@ -125,8 +125,11 @@ def avg_pool2d(
     view = _pool("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
     total = sum_pool2d(x, kernel_size, stride, padding, ceil_mode)
     if divisor_override is not None:
-        if divisor_override == 0:
-            raise ValueError("avg_pool2d: divisor_override must not be 0")
+        if not isinstance(divisor_override, int) or divisor_override == 0:
+            raise ValueError(
+                "avg_pool2d: divisor_override must be an integer other than 0, got "
+                f"{divisor_override!r}"
+            )
         return total / divisor_override
     rows, columns = (_counts(view, k, count_include_pad) for k in (0, 1))
     return total / Tensor((rows[:, None] * columns).astype(x.dtype))

@@ -40,6 +40,17 @@ def floating(operation: str, name: str, value: Any) -> Tensor:
     return x
 
 
+def number(operation: str, name: str, value: Any) -> Any:
+    """`value` if it is one real number.
+
+    Raises:
+        TypeError: it is anything else.
+    """
+    if isinstance(value, float | int | np.integer | np.floating):
+        return value
+    raise TypeError(f"{operation}: {name} must be a number, got {value!r}")
+
+
 def same_dtype(operation: str, **operands: Tensor | None) -> None:
     """Raise TypeError unless all given operands have one floating dtype."""
     dtypes = {name: x.dtype for name, x in operands.items() if x is not None}

@@ -8,8 +8,8 @@ from tinytl_kernels import namespace
 
 from ..operators import Dims, Operand
 from ..tensor import FLOATS, Tensor, record
-from .promote import floating, tensor, to
-from .shape import axes, reshape
+from .promote import floating, number, tensor, to
+from .shape import axes, integers, reshape
 
 
 def sum(
@@ -41,17 +41,17 @@ def expand(input: Operand, sizes: Sequence[int]) -> Tensor:
     Raises:
         ValueError: a size other than 1 would have to change.
     """
-    x = tensor("expand", "input", input)
-    lead = len(sizes) - x.ndim
+    x, wanted = tensor("expand", "input", input), integers("expand", "sizes", sizes)
+    lead = len(wanted) - x.ndim
     shape = tuple(
-        x.shape[k - lead] if n == -1 and k >= lead else n for k, n in enumerate(sizes)
+        x.shape[k - lead] if n == -1 and k >= lead else n for k, n in enumerate(wanted)
     )
     fits = lead >= 0 and all(
         a in (1, b) for a, b in zip(x.shape, shape[max(lead, 0) :], strict=True)
     )
     if not fits or any(n < 0 for n in shape):
         raise ValueError(
-            f"expand: a Tensor of shape {x.shape} cannot become {tuple(sizes)}; only "
+            f"expand: a Tensor of shape {x.shape} cannot become {wanted}; only "
             "sizes of 1 can be repeated"
         )
     if shape == x.shape:
@@ -110,7 +110,8 @@ def var(
     x = floating("var", "input", input)
     gone = axes("var", dim if dim != () else None, x.ndim)
     count = math.prod(x.shape[k] for k in gone)
-    freedom = count - (int(unbiased) if correction is None else correction)
+    taken = int(unbiased) if correction is None else correction
+    freedom = count - number("var", "correction", taken)
     away = x - mean(x, gone or None, keepdim=True)
     squares = sum(away * away, gone or None, keepdim)
     with np.errstate(divide="ignore", invalid="ignore"):

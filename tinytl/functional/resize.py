@@ -17,7 +17,8 @@ from tinytl_kernels import Array, kernels_for
 
 from ..operators import Operand
 from ..tensor import Tensor, record
-from .promote import floating
+from .promote import floating, number
+from .shape import integers
 
 LINEAR = {"linear": 1, "bilinear": 2, "trilinear": 3, "bicubic": 2}
 MODES = ("nearest", "nearest-exact", *LINEAR, "area")
@@ -88,6 +89,10 @@ def interpolate(
     sizes, ratios = _sizes(x, size, scale_factor, recompute_scale_factor)
     for k, (m, ratio) in enumerate(zip(sizes, ratios, strict=True)):
         n = x.shape[k + 2]
+        if mode == "nearest" and spatial == 2 and m in (n, 2 * n):
+            ratio = None  # as torch: a factor that gives these sizes counts as 1 or 2
+        if antialias and m == n:
+            continue
         if mode == "area":
             taps = cell_taps(n, m)
         elif mode.startswith("nearest"):
@@ -97,7 +102,6 @@ def interpolate(
         else:
             taps = _smooth_taps(n, m, ratio, mode == "bicubic", bool(align_corners))
         x = resample(x, taps, k + 2)
-    assert spatial == len(sizes)
     return x
 
 
@@ -134,11 +138,13 @@ def _sizes(
             f"interpolate: {given} must be one number, or one for each of the "
             f"{spatial} spatial dimensions of shape {x.shape}"
         )
+    for value in many:
+        number("interpolate", "size" if scale is None else "scale_factor", value)
     ratios: list[float | None] = [None] * spatial
     if size is not None:
         if recompute:
             raise ValueError("interpolate: recompute_scale_factor needs scale_factor")
-        sizes = [int(m) for m in many]  # type: ignore[arg-type]
+        sizes = list(integers("interpolate", "size", many))
     else:
         factors = [float(f) for f in many]  # type: ignore[arg-type]
         sizes = [math.floor(n * f) for n, f in zip(x.shape[2:], factors, strict=True)]
@@ -150,9 +156,16 @@ def _sizes(
 
 
 def _nearest_taps(n: int, m: int, ratio: float | None, shift: float) -> Taps:
-    scale = n / m if ratio is None else ratio
-    place = np.floor((np.arange(m) + shift) * scale).astype(np.int64)
-    return Taps(place.clip(0, n - 1)[:, None], np.ones((m, 1)), n)
+    """The pixel at floor((o + shift) * n / m), in whole numbers without a factor.
+
+    With a factor torch multiplies in float32, which can differ at exact hits.
+    """
+    outputs = np.arange(m)
+    if ratio is None:
+        pixel = (2 * outputs + int(2 * shift)) * n // (2 * m)
+    else:
+        pixel = np.floor((outputs + shift) * ratio).astype(np.int64)
+    return Taps(pixel.clip(0, n - 1)[:, None], np.ones((m, 1)), n)
 
 
 def _smooth_taps(n: int, m: int, ratio: float | None, cubic: bool, align: bool) -> Taps:

@@ -24,17 +24,15 @@ def axes(operation: str, dim: Dims, ndim: int) -> tuple[int, ...]:
     """
     if dim is None:
         return tuple(range(ndim))
-    wanted = (dim,) if isinstance(dim, int | np.integer) else tuple(dim)
+    wanted = integers(operation, "dim", dim)
     limit = max(ndim, 1)  # a single number may be addressed as if it had one dimension
     for d in wanted:
-        if not isinstance(d, int | np.integer) or isinstance(d, bool):
-            raise TypeError(f"{operation}: a dim must be an integer, got {d!r}")
         if not -limit <= d < limit:
             raise ValueError(
                 f"{operation}: dim {d} does not exist in a Tensor with {ndim} "
                 "dimensions"
             )
-    found = tuple(int(d) % limit for d in wanted)
+    found = tuple(d % limit for d in wanted)
     if len(set(found)) != len(found):
         raise ValueError(f"{operation}: dim {dim} names a dimension twice")
     return found if ndim else ()
@@ -42,7 +40,26 @@ def axes(operation: str, dim: Dims, ndim: int) -> tuple[int, ...]:
 
 def axis(operation: str, dim: int, ndim: int) -> int:
     """One dimension as an index in 0..ndim-1."""
+    if not isinstance(dim, int | np.integer):
+        raise TypeError(f"{operation}: dim must be one integer, got {dim!r}")
     return (axes(operation, dim, ndim) or (0,))[0]
+
+
+def integers(operation: str, name: str, value: Any) -> tuple[int, ...]:
+    """One integer, or a sequence of them, as a tuple.
+
+    Raises:
+        TypeError: it is anything else.
+    """
+    many = (value,) if isinstance(value, int | np.integer) else value
+    if not isinstance(many, Sequence | np.ndarray) or not all(
+        isinstance(n, int | np.integer) and not isinstance(n, bool) for n in many
+    ):
+        raise TypeError(
+            f"{operation}: {name} must be an integer or a sequence of them, "
+            f"got {value!r}"
+        )
+    return tuple(int(n) for n in many)
 
 
 def reshape(input: Operand, shape: int | Sequence[int]) -> Tensor:
@@ -54,7 +71,7 @@ def reshape(input: Operand, shape: int | Sequence[int]) -> Tensor:
         ValueError: the shape has another number of values.
     """
     x = tensor("reshape", "input", input)
-    wanted = (shape,) if isinstance(shape, int) else tuple(shape)
+    wanted = integers("reshape", "shape", shape)
     try:
         value = x.data.reshape(wanted)
     except ValueError:
@@ -93,8 +110,7 @@ def permute(input: Operand, dims: Sequence[int]) -> Tensor:
     order = axes("permute", dims, x.ndim)
     if len(order) != x.ndim:
         raise ValueError(
-            f"permute: dims {tuple(dims)} must name each of the {x.ndim} "
-            "dimensions once"
+            f"permute: dims {dims} must name each of the {x.ndim} dimensions once"
         )
     back = tuple(int(k) for k in np.argsort(order))
     return record(x.data.transpose(order), (x, lambda g: permute(g, back)))
@@ -167,7 +183,8 @@ def stack(tensors: Sequence[Operand], dim: int = 0) -> Tensor:
     xs = common("stack", *tensors)
     if len({x.shape for x in xs}) > 1:
         raise ValueError(f"stack: shapes {[x.shape for x in xs]} must be the same")
-    return cat([unsqueeze(x, dim) for x in xs], axis("stack", dim, xs[0].ndim + 1))
+    k = axis("stack", dim, xs[0].ndim + 1)
+    return cat([unsqueeze(x, k) for x in xs], k)
 
 
 # -- selecting -------------------------------------------------------------------------
