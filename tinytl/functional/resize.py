@@ -87,6 +87,8 @@ def interpolate(
     spatial = x.ndim - 2
     _check_mode(x, mode, align_corners, antialias)
     sizes, ratios = _sizes(x, size, scale_factor, recompute_scale_factor)
+    if tuple(sizes) == x.shape[2:]:
+        return x  # as torch: a factor that changes no size changes nothing
     for k, (m, ratio) in enumerate(zip(sizes, ratios, strict=True)):
         n = x.shape[k + 2]
         if mode == "nearest" and spatial == 2 and m in (n, 2 * n):
