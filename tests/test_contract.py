@@ -7,9 +7,12 @@
 - In float32, the error against float64 is at most ten times PyTorch's own.
 """
 
+import inspect
+
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as T
 from checker import check_grads
 from operations import ROWS
 from twins import Leaf, Ours, Theirs, compare, convert, distance, leaves, tower
@@ -200,3 +203,42 @@ def test_conventions_at_kinks(name, points, slopes):
     if y.requires_grad:
         slope = tinytl.grad(F.sum(y), x)[0].numpy()
     np.testing.assert_allclose(slope, slopes, rtol=1e-15)
+
+
+# PyTorch's own, from its documentation: these functions are compiled and do not tell.
+DOCUMENTED = {
+    "conv2d": "input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1",
+    "avg_pool2d": "input, kernel_size, stride=None, padding=0, ceil_mode=False, "
+    "count_include_pad=True, divisor_override=None",
+    "max_pool2d": "input, kernel_size, stride=None, padding=0, dilation=1, "
+    "ceil_mode=False, return_indices=False",
+    "linear": "input, weight, bias=None",
+    "softplus": "input, beta=1.0, threshold=20.0",
+    "pad": "input, pad, mode='constant', value=None",
+    "prelu": "input, weight",
+}
+
+
+@pytest.mark.parametrize("name", [row.name for row in ROWS if hasattr(T, row.name)])
+def test_arguments_are_torchs(name):
+    """Names, order and defaults; not what torch calls deprecated, nor writing in place.
+
+    What stands after something deprecated in torch is keyword-only here: its position
+    would be another. A random generator is an argument of ours.
+    """
+    left_out = {"size_average", "reduce", "_stacklevel", "inplace", "out", "generator"}
+
+    def arguments(parameters):
+        return [
+            (p.name, () if p.default is p.empty else p.default)
+            for p in parameters
+            if p.name not in left_out
+        ]
+
+    if name in DOCUMENTED:
+        theirs = inspect.signature(eval(f"lambda {DOCUMENTED[name]}: 0"))
+    else:
+        theirs = inspect.signature(getattr(T, name))
+    ours = inspect.signature(getattr(F, name))
+    expected = arguments(theirs.parameters.values())
+    assert arguments(ours.parameters.values()) == expected
