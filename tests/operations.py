@@ -802,6 +802,13 @@ def _sizes(draw):
                 also = {"mode": mode, "antialias": True}
                 yield Sample((draw(*shape), size), also)
                 yield Sample((draw(*shape), size), {"align_corners": True, **also})
+        # Some factors that leave a size or double it count as 1 or 2 in PyTorch; in
+        # other modes only its gradient takes them so, and is not that of its value.
+        for factor in [(1.1501,) * space, (2.1503, *(1.1501,) * (space - 1))]:
+            also = {"mode": mode, "scale_factor": factor}
+            yield Sample((draw(*shape),), also, native=0)
+            if mode in ("bilinear", "bicubic"):
+                yield Sample((draw(*shape),), {"antialias": True, **also}, native=0)
     yield Sample((draw(0, 3, 5, 4), (7, 2)), {"mode": "bilinear"})
 
 
