@@ -501,6 +501,7 @@ def _preluish(draw):
     yield draw(2, 3, kinks=(0,)), draw(3)
     yield draw(2, 3, 4, 5, kinks=(0,), order="F"), draw(3, order="-")
     yield draw(2, 3, 4, kinks=(0,), order="-"), draw(1)
+    yield draw(3, 2, 4, kinks=(0,)), draw(2)
     yield draw(0, 3), draw(3)
     # At 0, PyTorch's first derivative is the left one, its second the right one's.
     yield Sample((draw.ties(2, 3, 4), draw(3)), smooth=False, native=1)
