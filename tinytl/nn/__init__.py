@@ -10,6 +10,8 @@
     pooling      pooling, Upsample
     loss         CrossEntropyLoss, NLLLoss, MSELoss
     init         initial values, and why they are what they are
+    functional_call
+                 a module as a function of its parameters
 
 One layer is one class; what it computes is a function of ``tinytl.functional``.
 """
@@ -31,6 +33,7 @@ from .activation import (
 )
 from .containers import ModuleList, Sequential
 from .conv import Conv2d
+from .functional_call import functional_call
 from .linear import Flatten, Identity, Linear
 from .loading import LoadResult
 from .loss import CrossEntropyLoss, MSELoss, NLLLoss
@@ -71,5 +74,6 @@ __all__ = [
     "SumPool2d",
     "Tanh",
     "Upsample",
+    "functional_call",
     "init",
 ]
