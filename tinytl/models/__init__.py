@@ -4,6 +4,8 @@
     lenet            LeNet5Original (1998) and LeNet5 (as usually taught)
     bitmaps          the target codes of LeNet5Original
     resnet           ResNet for small images: resnet8, resnet32
+    vgg              VGG9, the target network of L2T-ww
+    source           load_source: L2T-ww's published source network, a resnet32
 
 Scores come out of all of them, before softmax.
 """
@@ -12,6 +14,8 @@ from .bitmaps import digit_codes
 from .custom_3_layer import Custom3Layer
 from .lenet import LeNet5, LeNet5Original, PartialConv2d, Subsample, count_parameters
 from .resnet import BasicBlock, ResNet, resnet8, resnet32
+from .source import load_source
+from .vgg import VGG9
 
 __all__ = [
     "BasicBlock",
@@ -21,8 +25,10 @@ __all__ = [
     "PartialConv2d",
     "ResNet",
     "Subsample",
+    "VGG9",
     "count_parameters",
     "digit_codes",
+    "load_source",
     "resnet32",
     "resnet8",
 ]

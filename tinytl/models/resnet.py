@@ -94,7 +94,7 @@ class ResNet(Module):
     With n blocks a stage it has 6n + 2 layers with weights, projections not counted.
     Convolutions start with He's normal values for fan-out, norms with 1 and 0, fc with
     torch's default. The names are those of the published L2T-ww models, whose weights
-    load by name (with strict=False: they carry unused tensors called "alphas").
+    load by name.
 
     Args:
         num_classes: K.
@@ -155,6 +155,10 @@ class ResNet(Module):
     def forward(self, x: Tensor) -> Tensor:
         """Scores."""
         return self.forward_with_features(x)[0]
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """The maps after every block, in order: 15 in resnet32, from 0 to 14."""
+        return self.forward_with_features(x)[1]
 
     def forward_with_features(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Scores, and the maps after every block, in order."""
