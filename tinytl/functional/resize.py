@@ -87,14 +87,12 @@ def interpolate(
     spatial = x.ndim - 2
     _check_mode(x, mode, align_corners, antialias)
     sizes, ratios = _sizes(x, size, scale_factor, recompute_scale_factor)
-    if tuple(sizes) == x.shape[2:]:
-        return x  # as torch: a factor that changes no size changes nothing
     for k, (m, ratio) in enumerate(zip(sizes, ratios, strict=True)):
         n = x.shape[k + 2]
         if mode == "nearest" and spatial == 2 and m in (n, 2 * n):
             ratio = None  # as torch: a factor that gives these sizes counts as 1 or 2
-        if antialias and m == n:
-            continue
+        if m == n and (antialias or mode in ("linear", "bilinear", "trilinear")):
+            continue  # as torch: a factor that does not change the size is dropped
         if mode == "area":
             taps = cell_taps(n, m)
         elif mode.startswith("nearest"):
