@@ -78,6 +78,27 @@ def tails() -> list[tuple[str, float, float, float]]:
     return rows
 
 
+def slips() -> list[tuple[str, float, float, float]]:
+    """First derivatives in float64: name, tinytl's, PyTorch's, the true one."""
+    x, t = (make(1.0) for make in (_ours, _theirs))
+    (a,) = tinytl.grad(F.hardsigmoid(x), x)
+    (b,) = torch.autograd.grad(torch.nn.functional.hardsigmoid(t), t)
+    rows = [("slope of hardsigmoid at 1", a.item(), b.item(), 1 / 6)]
+    x, t = (make([1.0, 3.0]) for make in (_ours, _theirs))
+    (a,) = tinytl.grad(F.var(x, dim=()), x)
+    (b,) = torch.autograd.grad(torch.var(t, dim=()), t)
+    rows.append(("d var([1, 3], dim=()) / d 3", a[1].item(), b[1].item(), 2.0))
+    return rows
+
+
+def _ours(values: Any) -> tinytl.Tensor:
+    return tinytl.Tensor(np.array(values), requires_grad=True)
+
+
+def _theirs(values: Any) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64, requires_grad=True)
+
+
 def main() -> None:
     """Print every case."""
     print(f"PyTorch {torch.__version__}, NumPy {np.__version__}")
@@ -88,6 +109,9 @@ def main() -> None:
     print("slopes in float32      tinytl     PyTorch        true")
     for name, *slopes in tails():
         print(f"{name:18}" + "".join(f"{s:12.3e}" for s in slopes))
+    print("first derivatives in float64: tinytl, PyTorch, true")
+    for name, *slopes in slips():
+        print(f"{name:28}" + "".join(f"{s:20.15f}" for s in slopes))
 
 
 if __name__ == "__main__":
