@@ -38,7 +38,7 @@ F64 = {"dtype": np.float64}
         (lambda: LeNet5(43, 3), 64_811),
         (lambda: resnet8(), 19_818),
         (lambda: resnet32(200), 479_272),
-        (lambda: resnet32(10), 466_922),
+        (lambda: resnet32(), 466_922),
         (lambda: resnet32(100), 472_772),
     ],
 )

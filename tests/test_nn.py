@@ -548,6 +548,14 @@ def test_loose_loading_reports_what_it_did():
     assert net.act.weight.data is before["act.weight"].data
 
 
+def test_a_result_is_complete_only_if_nothing_is_amiss():
+    good = nn.Linear(1, 1).state_dict()
+    one, wrong = {"weight": good["weight"]}, np.ones(3)
+    for state in (one, {**good, "more": wrong}, {**good, "bias": wrong}):
+        assert not nn.Linear(1, 1).load_state_dict(state, strict=False).complete
+    assert nn.Linear(1, 1).load_state_dict(good, strict=False).complete
+
+
 def test_loading_refuses_what_is_not_numeric():
     with pytest.raises(TypeError, match="'weight' must be a Tensor or an array"):
         nn.Linear(1, 1).load_state_dict({"weight": "abc", "bias": [1.0]})

@@ -142,6 +142,8 @@ def test_steps_keep_memory_in_rows():
 
 
 def test_pure_steps_follow_their_formula_by_hand():
+    array, state = optim.sgd_step(np.array([2.0]), np.array([3.0]), {}, lr=0.5)
+    assert (array.tolist(), state) == ([0.5], {})
     p, v = 2.0, None
     state = {}
     array = np.array([p])
@@ -296,6 +298,14 @@ def test_wrong_gradients_move_nothing():
         assert params[0].tolist() == [1.0, 2.0]
 
 
+def test_printing_shows_options_and_counts():
+    text = repr(optim.SGD(groups([Parameter(a) for a in start(np.float32)]), lr=0.5))
+    assert text.startswith("SGD(\n  lr=0.5, momentum=0, ")
+    assert "lr=0.003, " in text
+    assert text.count(": 2 parameters") == 3
+    assert "params=" not in text
+
+
 # -- schedules -------------------------------------------------------------------------
 
 SCHEDULES = {
@@ -416,6 +426,11 @@ def test_last_epoch_continues():
             lambda o: optim.SequentialLR(o, [optim.StepLR(o, 1)] * 3, [3, 2]),
             ValueError,
             "milestones must be positive and rise",
+        ),
+        (
+            lambda o: optim.SequentialLR(o, [optim.StepLR(o, 1)] * 2, [0]),
+            ValueError,
+            r"milestones must be positive and rise, got \[0\]",
         ),
         (
             lambda o: optim.SequentialLR(
