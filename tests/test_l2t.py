@@ -1,0 +1,238 @@
+"""L2T: identities between the methods, and the published iteration digit by digit."""
+
+import numpy as np
+import pytest
+import torch
+
+from reference.torch import l2t as theirs
+from reference.torch import matching as twins
+from reference.torch import networks as nets
+from tinytl import Tensor
+from tinytl.models import VGG9, ResNet
+from tinytl.transfer import L2T
+
+PAIRS = ((0, 0), (0, 2), (1, 1), (2, 0), (2, 3), (2, 4))
+
+
+def ours(seed=0, dtype=np.float64, pairs=PAIRS, **options):
+    """A narrow VGG9 that learns from a narrow ResNet, all from one seed."""
+    rng = np.random.default_rng(seed)
+    source = ResNet(5, widths=(3, 4, 5), blocks=1, generator=rng, dtype=dtype)
+    for name, buffer in source.named_buffers():
+        if "running" in name:
+            buffer.data = rng.uniform(0.5, 1.5, buffer.shape).astype(dtype)
+    target = VGG9(3, width=2, generator=rng, dtype=dtype)
+    return L2T(source, target, pairs, generator=rng, **options)
+
+
+def batches(count, n=5, dtype=np.float64):
+    rng = np.random.default_rng(7)
+    for _ in range(count):
+        x = rng.standard_normal((n, 3, 32, 32)).astype(dtype)
+        yield Tensor(x), Tensor(rng.integers(0, 3, n))
+
+
+def twin(l2t, h_input=None):
+    """The same networks in PyTorch, with the same values."""
+    source = nets.ResNet(5, widths=(3, 4, 5), blocks=1).double()
+    target = nets.vgg9(3, width=2).double()
+    n = twins.networks(source, target, l2t.pairs, h_input=h_input)
+    for module, mine in ((source, l2t.source), (n.student, l2t.student)):
+        state = {k: torch.tensor(v.data) for k, v in mine.state_dict().items()}
+        module.load_state_dict(state)
+    values = [torch.tensor(p.data) for p in l2t.meta.parameters()]
+    for p, value in zip(n.meta.parameters(), values, strict=True):
+        p.data = value.reshape(p.shape)
+    return n
+
+
+def relative(a, b):
+    a, b = np.asarray(a), np.asarray(b)
+    # a bias in front of a norm has gradient 0, and rounding alone moves it: 1e-15
+    return max(np.abs(a - b).max() - 1e-15, 0) / max(np.abs(b).max(), 1e-300)
+
+
+@pytest.mark.parametrize("which", [None, "map", "pooled", "pooled-map"])
+@pytest.mark.parametrize("method", ["reverse", "unrolled"])
+def test_three_iterations_equal_the_published_ones(which, method):
+    """Every parameter, statistic, momentum, meta-parameter and Adam state, to 1e-9."""
+    mine = ours(which=which, method=method, weight_decay=0.1, meta_lr=1e-2)
+    n = twin(mine, which)
+    state = theirs.start(n)
+    options = theirs.Options(weight_decay=0.1, meta_lr=1e-2)
+    for x, labels in batches(3):
+        report = mine.step(x, labels)
+        tx, tl = torch.tensor(x.data), torch.tensor(labels.data)
+        state, expected = theirs.iteration(n, state, tx, tl, options)
+        found = zip(report.hypergradient, expected.hypergradient.values(), strict=True)
+        for g, h in found:
+            assert relative(g.data, h.reshape(g.shape)) < 1e-6
+        compare(mine, state)
+        assert report.outer == pytest.approx(expected.losses["outer"], rel=1e-10)
+
+
+def compare(mine, state):
+    for name, p in mine.student.named_parameters():
+        assert relative(p.data, state.theta[name]) < 1e-9, name
+    for name, b in mine.student.named_buffers():
+        assert relative(b.data, state.buffers[name]) < 1e-9, name
+    velocity = zip(state.momentum.items(), mine._velocity(), strict=True)
+    for (name, v), own in velocity:
+        assert relative(own, v) < 1e-9, name
+    for k, (p, name) in enumerate(zip(mine.meta.parameters(), state.phi, strict=True)):
+        assert relative(p.data.ravel(), state.phi[name].ravel()) < 1e-9, name
+        adam = mine.adam.state[k]
+        for own, value in (
+            (adam["exp_avg"], state.mean[name]),
+            (adam["exp_avg_sq"], state.square[name]),
+        ):
+            assert relative(own.ravel(), value.ravel()) < 1e-8, name
+
+
+@pytest.mark.parametrize("options", [{"virtual": "paper"}, {"statistics": "restore"}])
+def test_the_variants_equal_the_references(options):
+    mine = ours(**options)
+    n = twin(mine)
+    renamed = {"statistics": "bn", "virtual": "virtual"}
+    settings = theirs.Options(**{renamed[k]: v for k, v in options.items()})
+    state = theirs.start(n)
+    for x, labels in batches(2):
+        mine.step(x, labels)
+        tx, tl = torch.tensor(x.data), torch.tensor(labels.data)
+        state, _ = theirs.iteration(n, state, tx, tl, settings)
+        compare(mine, state)
+
+
+# -- the methods are nested ------------------------------------------------------------
+
+
+def trained(steps=3, **options):
+    l2t = ours(dtype=np.float32, **options)
+    for x, labels in batches(steps, dtype=np.float32):
+        l2t.step(x, labels)
+    return l2t
+
+
+def theta(l2t, part=""):
+    return {
+        name: p.data.tobytes()
+        for name, p in l2t.student.named_parameters()
+        if name.startswith(part)
+    }
+
+
+def test_ufm_is_l2t_ww_with_constant_weights():
+    """f frozen at 0, g with w = 0 and b = 1: bit for bit."""
+    ww = ours(dtype=np.float32, meta_lr=0, meta_weight_decay=0)
+    ufm = ours(dtype=np.float32, what=False, where=False)
+    for where in ww.meta.where:
+        where.linear.weight.data = np.zeros_like(where.linear.weight.data)
+    for name, p in ufm.student.named_parameters():
+        p.data = dict(ww.student.named_parameters())[name].data
+    for x, labels in batches(3, dtype=np.float32):
+        ww.step(x, labels)
+        ufm.step(x, labels)
+    assert ufm.adam is None
+    assert theta(ww) == theta(ufm)
+
+
+@pytest.mark.parametrize("which", ["map", "pooled", "pooled-map"])
+@pytest.mark.parametrize("scale", ["raw", "unit", "flat"])
+def test_l2t_www_with_frozen_gamma_is_l2t_ww(which, scale):
+    ww, www = ours(dtype=np.float32), ours(dtype=np.float32, which=which, scale=scale)
+    for group in www.adam.param_groups:
+        frozen = {id(p) for p in www.meta.which.parameters()}
+        group["params"] = [p for p in group["params"] if id(p) not in frozen]
+    step = www.adam.step
+    www.adam.step = lambda g: step(g[: len(www.adam.param_groups[0]["params"])])
+    for x, labels in batches(3, dtype=np.float32):
+        ww.step(x, labels)
+        www.step(x, labels)
+    assert theta(ww) == theta(www)
+    learned = [p.data.tobytes() for p in ww.meta.parameters()]
+    assert [p.data.tobytes() for p in www.meta.parameters()][: len(learned)] == learned
+
+
+def test_beta_zero_is_training_from_scratch():
+    a, b = trained(beta=0.0), trained(pairs=())
+    assert theta(a, "target") == theta(b, "target")
+    assert theta(a)
+    assert a.adam is None
+
+
+def test_without_a_meta_rate_theta_does_not_depend_on_the_trial():
+    still = {"meta_lr": 0, "meta_weight_decay": 0}
+    assert theta(trained(steps=2, **still)) == theta(trained(steps=2, **still))
+    long, short = (
+        ours(dtype=np.float32, steps=4, **still),
+        ours(dtype=np.float32, **still),
+    )
+    for x, labels in batches(2, dtype=np.float32):
+        long.step(x, labels)
+        short.step(x, labels)
+    assert theta(long) == theta(short)
+
+
+def test_the_trial_leaves_no_trace():
+    """Parameters, momentum and, with "restore", statistics: as after the real step."""
+    full = ours(dtype=np.float32, statistics="restore", meta_lr=0, meta_weight_decay=0)
+    bare = ours(dtype=np.float32, what=False, where=False)
+    for name, p in bare.student.named_parameters():
+        p.data = dict(full.student.named_parameters())[name].data
+    (x, labels) = next(batches(1, dtype=np.float32))
+    weights = full.meta(full._source_maps(x))
+    source = [Tensor(s.data) for s in full._source_maps(x)]
+    from tinytl.transfer.matching import resized
+
+    full._real_step(x, labels, resized(source, full.sizes), weights)
+    before = [b.data.tobytes() for b in full.student.buffers()]
+    state = theta(full)
+    velocity = [v.tobytes() for v in full._velocity()]
+    full._trial(x, labels, resized(source, full.sizes), weights)
+    assert theta(full) == state
+    assert [v.tobytes() for v in full._velocity()] == velocity
+    assert [b.data.tobytes() for b in full.student.buffers()] == before
+
+
+def test_the_source_never_changes():
+    l2t = ours(dtype=np.float32)
+    before = {k: v.data.tobytes() for k, v in l2t.source.state_dict().items()}
+    for x, labels in batches(2, dtype=np.float32):
+        l2t.step(x, labels)
+    assert {k: v.data.tobytes() for k, v in l2t.source.state_dict().items()} == before
+    assert not l2t.source.training
+
+
+def test_parameter_counts_of_the_documents():
+    rng = np.random.default_rng(0)
+    pairs = [(m, n) for m in (4, 9, 14) for n in range(5)]
+    from tinytl.models import resnet32
+
+    def count(module):
+        return sum(p.numel() for p in module.parameters())
+
+    source, target = resnet32(200, generator=rng), VGG9(10, generator=rng)
+    for which, parameters in (
+        ("map", 1_295_280),
+        ("pooled", 246_960),
+        ("pooled-map", 327_600),
+    ):
+        l2t = L2T(source, target, pairs, which=which, generator=rng)
+        assert count(l2t.meta.which) == parameters
+    assert count(l2t.meta.what) == 27_440
+    assert count(l2t.meta.where) == 575
+    assert count(l2t.student.branch) == 165_424
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pairs": ((9, 0),)}, r"no pair \(9, 0\): the source has 3 maps"),
+        ({"virtual": "other"}, "virtual must be in"),
+        ({"statistics": "other"}, "statistics must be in"),
+        ({"which": "other"}, "h_input must be in"),
+    ],
+)
+def test_options_that_do_not_exist(options, message):
+    with pytest.raises(ValueError, match=message):
+        ours(**options)

@@ -1,0 +1,22 @@
+"""Transfer: training a small target network with help from a pretrained source.
+
+meta       what, where and which: the meta-networks
+matching   the matching loss, and the target with its matching branch
+l2t        L2T: one training step of UFM, L2T-ww and L2T-www
+"""
+
+from .l2t import L2T, StepReport
+from .matching import MetaNetworks, Student, Weights, matching_loss
+from .meta import What, Where, Which
+
+__all__ = [
+    "L2T",
+    "MetaNetworks",
+    "StepReport",
+    "Student",
+    "Weights",
+    "What",
+    "Where",
+    "Which",
+    "matching_loss",
+]

@@ -1,0 +1,289 @@
+r"""One training step of UFM, L2T-ww and L2T-www.
+
+theta are the parameters of the target network and of the matching branch, phi those of
+the meta-networks, and L the matching loss of ``matching.py``. On a batch (x, y):
+
+    1. real step      theta <- SGD on CE(theta) + beta L(theta, phi)
+    2. trial          from there, T steps on beta L(theta, phi) alone, then one on CE
+    3. judgement      F(phi) = CE at the end of the trial, on the same batch
+    4. learning       phi <- Adam on dF/dphi; theta is where it was after 1
+
+So phi learns which imitation prepares the target best for its own task. The trial's
+steps carry on with the real momentum and weight decay.
+
+What is evaluated once. The weights omega, lambda, gamma depend on phi and on the source
+network alone, not on theta: they are the same in all passes of a step. So the source
+and the meta-networks run once a step; dF/d(weights) is asked for, and one ordinary
+backward through the meta-networks makes dF/dphi of it. Undoing the trial costs nothing:
+arrays are never written to, and the trial works with Tensors of its own.
+
+Batch statistics. Every pass normalises with the statistics of its batch, and moves the
+running ones. In the published code a step's net effect on them is two updates, the real
+pass's and the first trial pass's ("official"); "restore" keeps the first alone.
+
+Source: Jang, Lee, Hwang & Shin 2019, algorithm 1, and its published code, which has
+beta, momentum and weight decay in the trial where the algorithm has none
+(virtual="paper" follows the algorithm).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .. import functional as F
+from ..bilevel import hypergradient
+from ..graph import no_grad
+from ..nn import functional_call
+from ..optim import SGD, Adam
+from ..tensor import Tensor, grad
+from .matching import (
+    MetaNetworks,
+    Pair,
+    Student,
+    Weights,
+    from_tensors,
+    matching_loss,
+    resized,
+)
+
+VIRTUAL = ("official", "paper")
+STATISTICS = ("official", "restore")
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one step has to tell.
+
+    Attributes:
+        loss: CE + beta L of the real step.
+        cross_entropy: CE of the real step.
+        matching: L of the real step, without beta.
+        outer: F, or None without meta-networks.
+        weights: omega, lambda and gamma of every pair, without history.
+        hypergradient: dF/dphi, in the order of ``meta.parameters()``.
+        fields: dF/d(weights), in the order of ``Weights.tensors`` over the pairs.
+    """
+
+    loss: float
+    cross_entropy: float
+    matching: float
+    outer: float | None = None
+    weights: list[Weights] = field(default_factory=list)
+    hypergradient: tuple[Tensor, ...] = ()
+    fields: tuple[Tensor, ...] = ()
+
+
+class L2T:
+    """Trains a target network with help from a frozen source network.
+
+    Args:
+        source: pretrained network with ``forward_with_features(x) -> (scores, maps)``.
+            It is put in eval mode and never changes.
+        target: network to train, likewise.
+        pairs: (source map, target map) indices; none for training from scratch.
+        what: learn omega.
+        where: learn lambda.
+        which: learn gamma from "map", "pooled" or "pooled-map"; None: gamma = 1.
+        image: (C, H, W) of the images, to find the sizes of the maps.
+        scale: "raw", "unit" or "flat", see ``matching_loss``.
+        beta: weight of the matching loss; 0 trains from scratch.
+        steps: T.
+        virtual: "official" or "paper", see above.
+        statistics: "official" or "restore", see above.
+        method: how hypergradients are computed, see ``bilevel.hypergradient``.
+        lr: rate of theta; set ``sgd.param_groups[0]["lr"]``, or use a schedule.
+        momentum: of theta.
+        weight_decay: of theta.
+        meta_lr: rate of phi.
+        meta_weight_decay: of phi, added to its gradient.
+        generator: randomness of initial values; None for fresh entropy.
+
+    Attributes:
+        student: target and branch.
+        meta: the meta-networks.
+        sgd: optimiser of the student.
+        adam: optimiser of the meta-networks, None if they have no parameters.
+
+    Raises:
+        ValueError: a pair or an option that does not exist.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        target: Any,
+        pairs: Sequence[Pair],
+        *,
+        what: bool = True,
+        where: bool = True,
+        which: str | None = None,
+        image: tuple[int, int, int] = (3, 32, 32),
+        scale: str = "raw",
+        beta: float = 0.5,
+        steps: int = 2,
+        virtual: str = "official",
+        statistics: str = "official",
+        method: str = "reverse",
+        lr: float = 0.1,
+        momentum: float = 0.9,
+        weight_decay: float = 1e-4,
+        meta_lr: float = 1e-4,
+        meta_weight_decay: float = 1e-4,
+        generator: np.random.Generator | None = None,
+    ):
+        self.source = source.eval()
+        self.pairs = tuple(pairs) if beta else ()
+        self.scale, self.beta, self.steps = scale, beta, steps
+        self.virtual, self.statistics, self.method = virtual, statistics, method
+        theirs, ours = _shapes(source, target, image)
+        _check(self, len(theirs), len(ours))
+        self.sizes = [ours[n][1:] for _, n in self.pairs]
+        random: dict[str, Any] = {
+            "generator": generator,
+            "dtype": next(target.parameters()).dtype.type,
+        }
+        shapes = [theirs[m] for m, _ in self.pairs]
+        learned: dict[str, Any] = {"what": what, "where": where, "which": which}
+        self.meta = MetaNetworks(shapes, **learned, **random)
+        channels = [(theirs[m][0], ours[n][0]) for m, n in self.pairs]
+        self.student = Student(target, self.pairs, channels, **random)
+        theta, phi = list(self.student.parameters()), list(self.meta.parameters())
+        self.sgd = SGD(theta, lr, momentum, weight_decay=weight_decay)
+        self.adam = Adam(phi, meta_lr, weight_decay=meta_weight_decay) if phi else None
+
+    def step(self, images: Tensor, labels: Tensor) -> StepReport:
+        """One step on a batch, as above."""
+        maps = self._source_maps(images)
+        weights = self.meta(maps)
+        source = resized(maps, self.sizes)
+        fixed = [Weights(*(w.detach() for w in by.tensors())) for by in weights]
+        report = self._real_step(images, labels, source, fixed)
+        if self.adam is None:
+            return report
+        fields, outer = self._trial(images, labels, source, weights)
+        phi = list(self.meta.parameters())
+        tensors = [w for by in weights for w in by.tensors()]
+        learned = [
+            (w, g) for w, g in zip(tensors, fields, strict=True) if w.requires_grad
+        ]
+        g_phi = grad([w for w, _ in learned], phi, [g for _, g in learned])
+        self.adam.step(g_phi)
+        return StepReport(
+            report.loss,
+            report.cross_entropy,
+            report.matching,
+            outer,
+            fixed,
+            g_phi,
+            tuple(fields),
+        )
+
+    def _source_maps(self, images: Tensor) -> list[Tensor]:
+        if not self.pairs:
+            return []
+        with no_grad():
+            _, maps = self.source.forward_with_features(images)
+        return [maps[m] for m, _ in self.pairs]
+
+    def _real_step(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        source: list[Tensor],
+        weights: list[Weights],
+    ) -> StepReport:
+        scores, matched = self.student(images)
+        own = F.cross_entropy(scores, labels)
+        loss, distance = own, 0.0
+        if self.pairs:
+            matching = matching_loss(matched, source, weights, self.scale)
+            loss, distance = own + self.beta * matching, matching.item()
+        self.sgd.step(grad(loss, list(self.student.parameters())))
+        return StepReport(loss.item(), own.item(), distance, weights=weights)
+
+    def _trial(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        source: list[Tensor],
+        weights: list[Weights],
+    ) -> tuple[list[Tensor], float]:
+        """dF/d(weights) and F; the student is left as it was, statistics apart."""
+        names = [name for name, _ in self.student.named_parameters()]
+        first: dict[str, Tensor] = {}
+        by_paper = self.virtual == "paper"
+        factor = 1.0 if by_paper else self.beta
+
+        def run(theta: list[Tensor], t: int) -> tuple[Tensor, list[Tensor]]:
+            own = {k: b.detach() for k, b in self.student.named_buffers()}
+            named = dict(zip(names, theta, strict=True)) | own
+            result = functional_call(self.student, named, images)
+            if t == 0:
+                first.update(own)
+            return result
+
+        def inner(theta: list[Tensor], phi: list[Tensor], t: int) -> Tensor:
+            scores, matched = run(theta, t)
+            if t == self.steps:
+                return F.cross_entropy(scores, labels)
+            now = from_tensors(phi, weights)
+            return factor * matching_loss(matched, source, now, self.scale)
+
+        def outer(theta: list[Tensor], phi: list[Tensor]) -> Tensor:
+            return F.cross_entropy(run(theta, self.steps + 1)[0], labels)
+
+        tensors = [w for by in weights for w in by.tensors()]
+        options = self.sgd.param_groups[0]
+        found = hypergradient(
+            inner,
+            outer,
+            list(self.student.parameters()),
+            [w if w.requires_grad else Tensor(w.data, True) for w in tensors],
+            steps=self.steps + 1,
+            lr=options["lr"],
+            momentum=0.0 if by_paper else options["momentum"],
+            weight_decay=0.0 if by_paper else options["weight_decay"],
+            velocity=None if by_paper else self._velocity(),
+            method=self.method,
+        )
+        if self.statistics == "official":
+            for name, buffer in self.student.named_buffers():
+                buffer.data = first[name].data
+        return list(found.gradients), found.value
+
+    def _velocity(self) -> list[Any]:
+        """The momentum of every parameter, as the real step left it."""
+        count = len(list(self.student.parameters()))
+        return [self.sgd.state.get(k, {}).get("momentum_buffer") for k in range(count)]
+
+
+def _check(l2t: L2T, theirs: int, ours: int) -> None:
+    for name, known in (("virtual", VIRTUAL), ("statistics", STATISTICS)):
+        if getattr(l2t, name) not in known:
+            raise ValueError(
+                f"L2T: {name} must be in {known}, got {getattr(l2t, name)!r}"
+            )
+    for m, n in l2t.pairs:
+        if not (0 <= m < theirs and 0 <= n < ours):
+            raise ValueError(
+                f"L2T: there is no pair ({m}, {n}): the source has {theirs} maps and "
+                f"the target {ours}"
+            )
+
+
+def _shapes(source: Any, target: Any, image: tuple[int, int, int]) -> list[Any]:
+    """(C, H, W) of every map of both networks; nothing in them changes."""
+    found = []
+    dtype = next(target.parameters()).dtype
+    blank = Tensor(np.zeros((1, *image), dtype))
+    for network in (source, target):
+        training = network.training
+        with no_grad():
+            _, maps = network.eval().forward_with_features(blank)
+        network.train(training)
+        found.append([s.shape[1:] for s in maps])
+    return found

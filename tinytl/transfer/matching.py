@@ -1,0 +1,209 @@
+r"""The matching loss: how far a target network's maps are from a source network's.
+
+For a pair (m, n) the target's map T^n(x) goes through a 1x1 convolution r with as many
+channels as the source's map S^m(x) has, which is resized to the target's size. With
+
+    D_{b,c,i,j} = (r(T^n(x_b)) - S^m(x_b))^2_{c,i,j}
+
+the loss of the pair is
+
+    L^{m,n} = mean_b lambda_b sum_c omega_{b,c} mean_{i,j} gamma_{b,c,i,j} D_{b,c,i,j}
+
+and L = sum of L^{m,n} over the pairs. The methods are nested configurations of it:
+
+    UFM       omega = 1 / C, lambda = 1, gamma = 1     plain feature matching
+    L2T-ww    omega and lambda learned, gamma = 1
+    L2T-www   all three learned
+
+Sources: Romero et al. 2014 (matching of features); Jang et al. 2019, eq. 1 to 3, and
+    its
+published code, where the source's map is the one that is resized.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import functional as F
+from ..nn import Conv2d, Module, ModuleList
+from ..tensor import Tensor
+from .meta import What, Where, Which
+
+Pair = tuple[int, int]  # index of a source feature, index of a target feature
+SCALES = ("raw", "unit", "flat")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What, where and which of one pair for a batch of N images.
+
+    Attributes:
+        omega: (N, C).
+        lambda_: (N,).
+        gamma: (N, C, 3, 3), or None for 1 everywhere.
+    """
+
+    omega: Tensor
+    lambda_: Tensor
+    gamma: Tensor | None = None
+
+    def tensors(self) -> list[Tensor]:
+        """Those that there are, in order."""
+        return [w for w in (self.omega, self.lambda_, self.gamma) if w is not None]
+
+
+def from_tensors(tensors: Sequence[Tensor], like: Sequence[Weights]) -> list[Weights]:
+    """Weights of all pairs from one flat list, undoing ``Weights.tensors``."""
+    queue = iter(tensors)
+    return [Weights(*(next(queue) for _ in weights.tensors())) for weights in like]
+
+
+class MetaNetworks(Module):
+    """One What, Where and Which for every pair, as far as they are learned.
+
+    Args:
+        shapes: (C, H, W) of every pair's source map.
+        what: learn omega; else it is 1 / C.
+        where: learn lambda; else it is 1.
+        which: learn gamma, from this input (see ``Which``); None for gamma = 1.
+        generator: randomness of initial values; None for fresh entropy.
+        dtype: of the parameters.
+    """
+
+    def __init__(
+        self,
+        shapes: Sequence[tuple[int, int, int]],
+        *,
+        what: bool = True,
+        where: bool = True,
+        which: str | None = None,
+        generator: np.random.Generator | None = None,
+        dtype: type = np.float32,
+    ):
+        super().__init__()
+        self.what = ModuleList()
+        self.where = ModuleList()
+        self.which = ModuleList()
+        for channels, height, width in shapes:
+            if what:
+                self.what.append(What(channels, dtype=dtype))
+            if where:
+                self.where.append(Where(channels, generator=generator, dtype=dtype))
+            if which is not None:
+                size = (height, width)
+                self.which.append(Which(channels, size, which, dtype=dtype))
+
+    def forward(self, maps: Sequence[Tensor]) -> list[Weights]:
+        """Weights of every pair, from its source map (N, C, H, W)."""
+        found = []
+        for k, s in enumerate(maps):
+            n, c = s.shape[:2]
+            omega = self.what[k](s) if len(self.what) else _full((n, c), 1 / c, s)
+            lambda_ = self.where[k](s) if len(self.where) else _full((n,), 1.0, s)
+            gamma = self.which[k](s) if len(self.which) else None
+            found.append(Weights(omega, lambda_, gamma))
+        return found
+
+
+def _full(shape: tuple[int, ...], value: float, like: Tensor) -> Tensor:
+    return Tensor(np.full(shape, value, like.dtype))
+
+
+class Student(Module):
+    """The target network and the matching branch: all that theta stands for.
+
+    Args:
+        target: network with ``forward_with_features(x) -> (scores, maps)``.
+        pairs: which maps are matched.
+        channels: (source's C, target's C) for every pair.
+        generator: randomness of the branch; None for fresh entropy.
+        dtype: of the branch.
+
+    Shapes: images -> (scores, list of r(T^n(x)), one for each pair).
+    """
+
+    def __init__(
+        self,
+        target: Any,
+        pairs: Sequence[Pair],
+        channels: Sequence[tuple[int, int]],
+        *,
+        generator: np.random.Generator | None = None,
+        dtype: type = np.float32,
+    ):
+        super().__init__()
+        self.target = target
+        self.pairs = tuple(pairs)
+        self.branch = ModuleList(
+            Conv2d(theirs, ours, 1, generator=generator, dtype=dtype)
+            for ours, theirs in channels
+        )
+
+    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Scores, and the target's maps as the source would have them."""
+        scores, maps = self.target.forward_with_features(x)
+        matched = [
+            r(maps[n]) for r, (_, n) in zip(self.branch, self.pairs, strict=True)
+        ]
+        return scores, matched
+
+
+def resized(maps: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
+    """Source maps in their targets' sizes: bilinear, corners not aligned."""
+    return [
+        s if s.shape[2:] == size else F.interpolate(s, size, mode="bilinear")
+        for s, size in zip(maps, sizes, strict=True)
+    ]
+
+
+def matching_loss(
+    matched: Sequence[Tensor],
+    source: Sequence[Tensor],
+    weights: Sequence[Weights],
+    scale: str = "raw",
+) -> Tensor:
+    """L of the module's docstring.
+
+    Args:
+        matched: r(T^n(x)) of every pair.
+        source: S^m(x) of every pair, in the same size.
+        weights: of every pair.
+        scale: what is done with gamma, which is confounded with lambda: "raw" nothing;
+            "unit" divides it by its mean over the pixels, so that it can only shift
+            weight; "flat" replaces it by that mean, so that it can only scale.
+
+    Raises:
+        ValueError: an unknown scale.
+    """
+    if scale not in SCALES:
+        raise ValueError(f"matching_loss: scale must be in {SCALES}, got {scale!r}")
+    parts = list(_pair_losses(matched, source, weights, scale))
+    return F.sum(F.stack(parts))
+
+
+def _pair_losses(
+    matched: Sequence[Tensor],
+    source: Sequence[Tensor],
+    weights: Sequence[Weights],
+    scale: str,
+) -> Iterator[Tensor]:
+    for t, s, by in zip(matched, source, weights, strict=True):
+        away = t - s
+        distance = away * away
+        if by.gamma is not None:
+            distance = distance * stretched(by.gamma, distance.shape[2:], scale)
+        each = F.mean(distance, (2, 3))  # N, C
+        yield F.mean(by.lambda_ * F.sum(by.omega * each, 1))
+
+
+def stretched(gamma: Tensor, size: tuple[int, ...], scale: str = "raw") -> Tensor:
+    """gamma (N, C, 3, 3) over a map of `size`, scaled as in ``matching_loss``."""
+    wide = F.interpolate(gamma, size, mode="bilinear")
+    if scale == "raw":
+        return wide
+    level = F.mean(wide, (2, 3), keepdim=True)
+    return wide / level if scale == "unit" else F.expand(level, wide.shape)
