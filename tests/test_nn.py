@@ -68,6 +68,10 @@ LAYERS = {
         ),
         (2, 2, 6, 5),
     ),
+    "conv, valid, reflect": (
+        lambda m, **d: m.Conv2d(2, 3, 3, padding="valid", padding_mode="reflect", **d),
+        (2, 2, 6, 5),
+    ),
     "batch norm 2d": (lambda m, **d: m.BatchNorm2d(3, **d), (4, 3, 5, 2)),
     "batch norm 2d, settings": (
         lambda m, **d: m.BatchNorm2d(3, eps=1e-3, momentum=0.3, affine=False, **d),
@@ -171,6 +175,16 @@ def test_layers_print_as_torch_prints_them(name):
         theirs = theirs.replace(", bias=True, track", ", track")
         theirs = theirs.replace(", bias=False, track", ", track")
     assert repr(make(nn, **F64)) == theirs
+
+
+def test_running_statistics_can_be_forgotten():
+    layer = nn.BatchNorm1d(2)
+    fresh = {k: v.tolist() for k, v in layer.state_dict().items()}
+    layer(Tensor([[1.0, 2.0], [3.0, 5.0]]))
+    assert {k: v.tolist() for k, v in layer.state_dict().items()} != fresh
+    layer.reset_running_stats()
+    assert {k: v.tolist() for k, v in layer.state_dict().items()} == fresh
+    nn.BatchNorm1d(2, track_running_stats=False).reset_running_stats()
 
 
 LOSSES = {
@@ -438,7 +452,7 @@ def test_a_module_without_forward_says_so():
         (lambda: nn.Conv2d(3, 4, 3, 2, "same"), "padding='same' needs stride 1"),
         (lambda: nn.Conv2d(3, 4, 3, padding_mode="x"), "padding_mode must be one of"),
         (lambda: nn.BatchNorm2d(3, momentum=2), "BatchNorm2d: momentum must be"),
-        (lambda: nn.BatchNorm2d(3, eps=-1), "BatchNorm2d: eps must not be negative"),
+        (lambda: nn.BatchNorm2d(3, eps=0), "BatchNorm2d: eps must be positive, got 0"),
         (lambda: nn.Dropout(1.5), r"Dropout: p must be in \[0, 1\], got 1.5"),
         (lambda: nn.PReLU(0), "PReLU: num_parameters"),
         (lambda: nn.MSELoss(reduction="avg"), "MSELoss: reduction must be"),

@@ -1,7 +1,7 @@
 """Containers: modules made of a list of modules."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 from .module import Module
 
@@ -56,12 +56,12 @@ class _Numbered(Module):
             )
         setattr(self, name, module)
 
-    def append(self, module: Module) -> "_Numbered":
+    def append(self, module: Module) -> Self:
         """Add a part at the end; return the container."""
         self._add(str(len(self)), module)
         return self
 
-    def extend(self, modules: Iterable[Module]) -> "_Numbered":
+    def extend(self, modules: Iterable[Module]) -> Self:
         """Add several parts at the end; return the container."""
         for module in modules:
             self.append(module)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -314,7 +314,7 @@ class Module:
 
     # -- changing all of it --------------------------------------------------------
 
-    def train(self, mode: bool = True) -> Module:
+    def train(self, mode: bool = True) -> Self:
         """Set ``training`` for this module and all parts; return the module."""
         if not isinstance(mode, bool):
             raise TypeError(f"train: mode must be True or False, got {mode!r}")
@@ -322,11 +322,11 @@ class Module:
             module.training = mode
         return self
 
-    def eval(self) -> Module:
+    def eval(self) -> Self:
         """``train(False)``: no dropout, running statistics instead of the batch's."""
         return self.train(False)
 
-    def requires_grad_(self, requires_grad: bool = True) -> Module:
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Freeze (False) or release (True) all parameters; return the module.
 
         A frozen layer gets no gradient. Batch normalisation in it still moves its
@@ -341,14 +341,14 @@ class Module:
         for parameter in self.parameters():
             parameter.grad = None
 
-    def apply(self, fn: Callable[[Module], Any]) -> Module:
+    def apply(self, fn: Callable[[Module], Any]) -> Self:
         """Call fn(module) for all parts, inner ones first, and for this module."""
         for child in self.children():
             child.apply(fn)
         fn(self)
         return self
 
-    def to(self, dtype: DTypeLike) -> Module:
+    def to(self, dtype: DTypeLike) -> Self:
         """Convert floating parameters and buffers; return the module.
 
         Raises:
@@ -364,11 +364,11 @@ class Module:
                 tensor.grad = tensor.grad.to(wanted)
         return self
 
-    def float(self) -> Module:
+    def float(self) -> Self:
         """Convert to float32."""
         return self.to(np.float32)
 
-    def double(self) -> Module:
+    def double(self) -> Self:
         """Convert to float64."""
         return self.to(np.float64)
 

@@ -38,9 +38,9 @@ class _BatchNorm(Module):
                 f"{type(self).__name__}: momentum must be in [0, 1], or None for the "
                 f"mean over all batches; got {momentum!r}"
             )
-        if not eps >= 0:
+        if not eps > 0:
             raise ValueError(
-                f"{type(self).__name__}: eps must not be negative, got {eps!r}"
+                f"{type(self).__name__}: eps must be positive, got {eps!r}"
             )
         self.num_features = num_features
         self.eps = eps
