@@ -8,8 +8,14 @@ from typing import Any
 from tinytl_kernels import Array
 
 from ..graph import enable_grad
+from ..optim import SGD
 from ..optim.optimizer import in_range, plain
 from ..tensor import FLOATS, Tensor
+from .finite import finite
+from .first_order import first_order
+from .forward_mode import forward_mode
+from .implicit import implicit
+from .one_step import one_step
 from .problem import Hypergradient, Inner, Outer, Problem, Tensors, warn_if_zero, zeros
 from .reverse import reverse
 from .unrolled import unrolled
@@ -17,8 +23,13 @@ from .unrolled import unrolled
 Estimator = Callable[..., Hypergradient]
 
 METHODS: dict[str, Estimator] = {
-    "reverse": reverse,
     "unrolled": unrolled,
+    "reverse": reverse,
+    "jvp": forward_mode,
+    "finite": finite,
+    "one_step": one_step,
+    "first_order": first_order,
+    "implicit": implicit,
 }
 
 
@@ -64,9 +75,9 @@ def hypergradient(
         momentum: mu.
         weight_decay: w.
         velocity: v_0, one for each parameter; None stands for zeros.
-        method: "unrolled", "reverse", "jvp", "finite", "one_step", "first_order" or
-            "implicit", see the files of these names; or a function of your own that
-            takes a ``Problem``.
+        method: "unrolled", "reverse", "jvp" (all exact), "finite", "one_step",
+            "first_order" (approximate), "implicit" (for a solved inner problem); each
+            is a file here. Or a function of your own that takes a ``Problem``.
         options: what the method takes beyond that.
 
     Warns:
@@ -93,6 +104,34 @@ def hypergradient(
         found = estimator(problem, **options)
     warn_if_zero(problem, found)
     return found
+
+
+def sgd_settings(optimizer: SGD) -> dict[str, Any]:
+    """What virtual steps need to continue where an optimiser stands.
+
+    ``hypergradient(inner, outer, hyper=phi, steps=2, **sgd_settings(sgd))``
+
+    Returns:
+        parameters, velocity, lr, momentum, weight_decay, by name.
+
+    Raises:
+        ValueError: it has several groups, or an option that virtual steps do not have.
+        TypeError: it is not SGD.
+    """
+    if not isinstance(optimizer, SGD):
+        raise TypeError(f"sgd_settings: needs SGD, got {type(optimizer).__name__}")
+    if len(optimizer.param_groups) > 1:
+        raise ValueError("sgd_settings: virtual steps have one group of parameters")
+    group = optimizer.param_groups[0]
+    extra = {k: group[k] for k in ("dampening", "nesterov", "maximize") if group[k]}
+    if extra:
+        raise ValueError(f"sgd_settings: virtual steps do not have {extra}")
+    memory = [optimizer.state.get(k, {}) for k in range(len(group["params"]))]
+    return {
+        "parameters": group["params"],
+        "velocity": [state.get("momentum_buffer") for state in memory],
+        **{name: group[name] for name in ("lr", "momentum", "weight_decay")},
+    }
 
 
 def find_estimator(method: str | Estimator, options: dict[str, Any]) -> Estimator:
@@ -141,15 +180,17 @@ def make_problem(
     scalars = {"momentum": plain(momentum), "weight_decay": plain(weight_decay)}
     bound = (0.0, float("inf"))
     in_range("hypergradient", scalars, momentum=bound, weight_decay=bound)
+    alpha, rate = _rates(lr, steps)
     return Problem(
         inner,
         outer,
         theta,
         _velocity(velocity, theta),
         phi,
-        _rates(lr, steps),
+        alpha,
         float(scalars["momentum"]),
         float(scalars["weight_decay"]),
+        rate,
     )
 
 
@@ -170,7 +211,8 @@ def _tensors(name: str, given: Any) -> list[Tensor]:
     return list(given)
 
 
-def _rates(lr: Any, steps: Any) -> tuple[float, ...]:
+def _rates(lr: Any, steps: Any) -> tuple[tuple[float, ...], float]:
+    """The rate of each step, and the one that goes on after them."""
     if not isinstance(plain(steps), int) or isinstance(steps, bool) or steps < 0:
         raise ValueError(
             f"hypergradient: steps must be a whole number >= 0, got {steps!r}"
@@ -181,9 +223,10 @@ def _rates(lr: Any, steps: Any) -> tuple[float, ...]:
             f"hypergradient: lr must be one number or {steps}, one for each step; got "
             f"{len(rates)}"
         )
-    for rate in rates:
+    after = lr if isinstance(lr, Real) else rates[-1] if rates else 0.0
+    for rate in (*rates, after):
         in_range("hypergradient", {"lr": rate}, lr=(0.0, float("inf")))
-    return tuple(float(rate) for rate in rates)
+    return tuple(float(rate) for rate in rates), float(after)
 
 
 def _velocity(given: Any, theta: list[Tensor]) -> list[Tensor]:

@@ -45,6 +45,7 @@ class Problem:
         alpha: the rate of each step.
         mu: momentum.
         w: weight decay.
+        rate: alpha of a step that would follow the last one.
     """
 
     inner: Inner
@@ -55,6 +56,7 @@ class Problem:
     alpha: tuple[float, ...]
     mu: float = 0.0
     w: float = 0.0
+    rate: float = 0.0
 
     @property
     def steps(self) -> int:

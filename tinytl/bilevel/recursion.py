@@ -86,6 +86,7 @@ def sweep(
     every = 1 if keep == "all" else math.isqrt(max(problem.steps - 1, 0)) + 1
     losses: list[float] = []
     kept, state = _forward(problem, every, losses)
+    count = len(kept)
     first = 0 if last is None else max(problem.steps - last, 0)
 
     value, a, gradients = outer_gradients(problem, state[0])
@@ -99,7 +100,7 @@ def sweep(
         if hq is not None:
             a = add_scaled(add_scaled(a, problem.w, q), 1.0, hq)
             b = [problem.mu * x for x in q]
-    return result(problem, gradients, value, state, losses, kept_states=len(kept))
+    return result(problem, gradients, value, state, losses, kept_states=count)
 
 
 def _forward(
