@@ -11,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from tinytl.data.download import fetch
 from tinytl.data.idx import read_idx
+from tinytl.data.official import how_to_get
 
 FASHION_CLASSES = (
     "T-shirt/top",
@@ -72,7 +74,9 @@ class ImageSet:
 
 
 def fashion_mnist(
-    split: str = "train", folder: str | os.PathLike[str] | None = None
+    split: str = "train",
+    folder: str | os.PathLike[str] | None = None,
+    download: bool = False,
 ) -> ImageSet:
     """Fashion-MNIST: ten kinds of clothing, light on black. The source task.
 
@@ -80,7 +84,8 @@ def fashion_mnist(
     official training set ("train", N = 5,000) and the first 100 of each class of
     the official test set ("test", N = 1,000), in official order. With the folder of
     the official IDX files, .gz or unpacked, the complete 60,000 and 10,000: a result
-    says which of the two it comes from, and `name` does.
+    says which of the two it comes from, and `name` does. With `download`, the files are
+    got if the folder lacks them.
 
     Returns images (N, 1, 28, 28) uint8 in 0 .. 255, labels in 0 .. 9.
     Source: H. Xiao, K. Rasul, R. Vollgraf (2017), arXiv:1708.07747; MIT licence.
@@ -93,7 +98,7 @@ def fashion_mnist(
         images, labels = arrays[f"{split}_images"], arrays[f"{split}_labels"]
         name = f"Fashion-MNIST, bundled subset, {split}"
     else:
-        images, labels = _read_official(Path(folder), split)
+        images, labels = read_official("fashion-mnist", folder, split, download)
         name = f"Fashion-MNIST, {split}"
     return _image_set(images, labels, FASHION_CLASSES, name, "MIT")
 
@@ -137,26 +142,43 @@ def _load(name: str) -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
-def _read_official(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Images (N, H, W) and labels (N,), both uint8, from two IDX files."""
+def read_official(
+    dataset: str, folder: str | os.PathLike[str], split: str, download: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Images (N, H, W) and labels (N,), both uint8, from two IDX files.
+
+    Raises ValueError for damaged files, FileNotFoundError if the folder lacks them.
+    """
+    operation, folder = dataset.replace("-", "_"), Path(folder)
     stem = "train" if split == "train" else "t10k"
-    images = read_idx(_find(folder, f"{stem}-images-idx3-ubyte"))
-    labels = read_idx(_find(folder, f"{stem}-labels-idx1-ubyte"))
+    names = f"{stem}-images-idx3-ubyte", f"{stem}-labels-idx1-ubyte"
+    if download and None in [_find(folder, name) for name in names]:
+        fetch(dataset, folder)
+    arrays = []
+    for name in names:
+        path = _find(folder, name)
+        if path is None:
+            raise FileNotFoundError(
+                f"{operation}: {folder} has neither {name}.gz nor {name}. "
+                + how_to_get(dataset, folder)
+            )
+        arrays.append(read_idx(path))
+    images, labels = arrays
     fits = images.ndim == 3 and labels.shape == images.shape[:1]
     if not fits or images.dtype != np.uint8 or labels.dtype != np.uint8:
         raise ValueError(
-            f"fashion_mnist: {folder} holds {split} images {images.shape} "
+            f"{operation}: {folder} holds {split} images {images.shape} "
             f"{images.dtype} and labels {labels.shape} {labels.dtype}; "
             "they need (N, H, W) and (N,), both uint8"
         )
     return images, labels
 
 
-def _find(folder: Path, name: str) -> Path:
+def _find(folder: Path, name: str) -> Path | None:
     for path in (folder / f"{name}.gz", folder / name):
         if path.is_file():
             return path
-    raise FileNotFoundError(f"fashion_mnist: {folder} has neither {name}.gz nor {name}")
+    return None
 
 
 def _image_set(

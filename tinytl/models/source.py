@@ -32,7 +32,7 @@ def load_source(path: str | os.PathLike[str]) -> tuple[ResNet, LoadResult]:
 
     How the images became 32 x 32 matters more than it looks: on Tiny ImageNet's 10,000
     validation images it is right for 49.13 % if they were shrunk by the antialiased
-    bilinear filter (``tinytl.data.shrink``), 42.46 % bicubic, 23.04 % by means of 2 x 2
+    bilinear filter (``tinytl.data.resize``), 42.46 % bicubic, 23.04 % by means of 2 x 2
     and 7.00 % by taking every second pixel.
 
     Args:
