@@ -10,6 +10,7 @@ import tinytl
 from tinytl import Tensor, nn, optim
 from tinytl import functional as F
 from tinytl.models import (
+    BasicBlock,
     Custom3Layer,
     LeNet5,
     LeNet5Original,
@@ -202,6 +203,16 @@ def test_features_are_the_maps_after_every_block():
     )
     again = net.fc(features[14].mean((2, 3)))
     np.testing.assert_allclose(again.data, y.data, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("sizes", [(4, 4, 1), (4, 4, 2), (4, 6, 1), (4, 6, 2)])
+def test_a_block_projects_where_sizes_change(sizes):
+    ours, theirs = BasicBlock(*sizes, **F64), TorchBlock(*sizes).double()
+    assert (ours.downsample is None) == (sizes == (4, 4, 1))
+    ours.load_state_dict(theirs.state_dict())
+    x = np.random.default_rng(0).standard_normal((2, 4, 6, 5))
+    expected = theirs(torch.tensor(x)).detach().numpy()
+    assert distance(ours(Tensor(x)).data, expected) < 1e-10
 
 
 def test_residual_weights_start_as_he_says():

@@ -159,6 +159,7 @@ def test_pure_steps_follow_their_formula_by_hand():
     for g in (1e-3, 1.0, -1e6):
         array, state = optim.adam_step(np.array([2.0]), np.array([g]), {}, lr=0.1)
         assert array[0] == pytest.approx(2.0 - 0.1 * math.copysign(1, g), rel=1e-5)
+        assert set(state) == {"step", "exp_avg", "exp_avg_sq"}
         assert state["step"] == 1
 
 
