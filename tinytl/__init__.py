@@ -11,6 +11,8 @@ from .graph import detect_anomaly, enable_grad, is_grad_enabled, no_grad
 from .tensor import Tensor, grad
 
 from . import functional  # isort: skip
+from . import nn, optim, persistence  # isort: skip
+from .persistence import load, save
 
 __version__ = "0.1.0"
 
@@ -28,6 +30,11 @@ __all__ = [
     "grad",
     "int64",
     "is_grad_enabled",
+    "load",
+    "nn",
     "no_grad",
+    "optim",
+    "persistence",
+    "save",
     "use_kernels",
 ]

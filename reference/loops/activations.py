@@ -81,7 +81,7 @@ def prelu(x, weight):
 def log_softmax(x, dim):
     r"""x - log(sum of exp(x)) along dim, with the largest x taken out of the sum.
 
-        log sum exp(x) = m + log sum exp(x - m)        for any m; computed: m = max x
+    log sum exp(x) = m + log sum exp(x - m)        for any m; computed: m = max x
     """
     y = np.zeros(x.shape)
     for place in np.ndindex(*x.shape):

@@ -56,6 +56,4 @@ def batch_norm(
 
 def _places(x):
     """All (n, rest of the index) of an array, without the channel."""
-    return [
-        (n, rest) for n in range(x.shape[0]) for rest in np.ndindex(*x.shape[2:])
-    ]
+    return [(n, rest) for n in range(x.shape[0]) for rest in np.ndindex(*x.shape[2:])]

@@ -66,7 +66,7 @@ def max_pool2d(x, kernel, s=None, p=(0, 0), d=(1, 1), ceil_mode=False):
 def sum_pool2d(x, kernel, s=None, p=(0, 0), ceil_mode=False):
     r"""Return the sum of each window; padding adds nothing.
 
-        y[n, c, i, j] = sum over u, v of x[n, c, i*s - p + u, j*s - p + v]
+    y[n, c, i, j] = sum over u, v of x[n, c, i*s - p + u, j*s - p + v]
     """
     return avg_pool2d(x, kernel, s, p, ceil_mode, divisor_override=1)
 

@@ -8,7 +8,7 @@ import numpy as np
 def nearest(x, size):
     r"""Copy the input pixel that holds the output pixel's left or upper edge.
 
-        y[n, c, i, j] = x[n, c, floor(i*H/I), floor(j*W/J)]
+    y[n, c, i, j] = x[n, c, floor(i*H/I), floor(j*W/J)]
     """
     N, C, H, W = x.shape
     I, J = size  # noqa: E741
@@ -24,7 +24,7 @@ def nearest(x, size):
 def nearest_exact(x, size):
     r"""Copy the input pixel that holds the output pixel's centre.
 
-        y[n, c, i, j] = x[n, c, floor((i + 1/2)*H/I), floor((j + 1/2)*W/J)]
+    y[n, c, i, j] = x[n, c, floor((i + 1/2)*H/I), floor((j + 1/2)*W/J)]
     """
     N, C, H, W = x.shape
     I, J = size  # noqa: E741

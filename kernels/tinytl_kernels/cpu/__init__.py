@@ -1,7 +1,7 @@
 """The kernel set for CPUs: compiled loops where they win, the plain set elsewhere.
 
-Importing it loads numba. The first call of a kernel compiles it, a few seconds the first
-time on a machine; the result is kept on disk beside the source.
+Importing it loads numba. The first call of a kernel compiles it, a few seconds the
+first time on a machine; the result is kept on disk beside the source.
 """
 
 from ..plain import (
