@@ -18,7 +18,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from .l2t import Options, Report, State, Values, forward, leaves, meta_step, sgd
-from .matching import Networks, Weights, matching_loss, resize
+from .matching import Networks, Weights, matching_loss, resize, stretch
 
 
 class Shared(NamedTuple):
@@ -59,7 +59,8 @@ def fast_iteration(
     theta = leaves(state.theta)
     scores, matched, buffers = forward(nets, theta, state.buffers, x, True)
     sizes = [r.shape[2:] for r in matched]
-    gamma = [resize(g, size) for g, size in zip(weights.gamma, sizes, strict=False)]
+    pairs = zip(weights.gamma, sizes, strict=False)
+    gamma = [stretch(g, size, options.scale) for g, size in pairs]
     full = weights._replace(gamma=gamma)
     known = full.like([w.detach().requires_grad_() for w in full.tensors()])
     maps = [resize(s, size) for s, size in zip(maps, sizes, strict=True)]

@@ -54,7 +54,8 @@ class Options:
         lr: alpha.
         momentum: mu.
         weight_decay: w.
-        beta: scale of L_wfm.
+        beta: factor of L_wfm.
+        scale: of gamma, "raw", "unit" or "flat", see matching.stretch.
         T: virtual steps on L_wfm.
         meta_lr: rate of Adam on phi.
         meta_weight_decay: its weight decay, added to the gradient.
@@ -75,6 +76,7 @@ class Options:
     momentum: float = 0.9
     weight_decay: float = 1e-4
     beta: float = 0.5
+    scale: str = "raw"
     T: int = 2
     meta_lr: float = 1e-4
     meta_weight_decay: float = 1e-4
@@ -172,14 +174,15 @@ def objectives(
         weights = functional_call(nets.meta, phi, (maps,))
         scores, matched, moved = forward(nets, theta, buffers, x, True)
         ce = F.cross_entropy(scores, labels)
-        loss = ce + matching_loss(maps, matched, weights, options.beta)
+        loss = ce + matching_loss(maps, matched, weights, options.beta, options.scale)
         return Pass(loss, moved, ce, weights)
 
     def matching(theta: Values, buffers: Values, phi: Values) -> Pass:
         maps = nets.source_maps(x)
         weights = functional_call(nets.meta, phi, (maps,))
         _, matched, moved = forward(nets, theta, buffers, x, True)
-        loss = matching_loss(maps, matched, weights, options.inner().beta)
+        beta = options.inner().beta
+        loss = matching_loss(maps, matched, weights, beta, options.scale)
         return Pass(loss, moved)
 
     def classifying(theta: Values, buffers: Values, phi: Values) -> Pass:

@@ -12,8 +12,9 @@ of S^m, ij a pixel of T^n.
     L_wfm = beta sum_(m,n) mean_b lambda_b sum_c omega_bc mean_ij gamma_bcij
             (r(T^n)_bcij - S^m_bcij)^2
 
-with S^m resized to the size of T^n. Every pair has networks of its own. The parameters
-of f, g and h are phi, those of the target network and of r theta.
+with S^m resized to the size of T^n. UFM is the same without weights: lambda and gamma
+are 1, omega is 1/C. Every pair has networks of its own. The parameters of f, g and h
+are phi, those of the target network and of r theta.
 
 Sources: Y. Jang, H. Lee, S. J. Hwang, J. Shin, Learning What and Where to Transfer,
 2019, arXiv 1905.05901 (f, g, r); for h the dissertation that proposes L2T-www, whose
@@ -101,12 +102,13 @@ class Which(nn.Module):
 
     Args:
         channels: C.
-        size: H = W of the maps.
+        size: (H, W) of the maps.
         h_input: u_bc is "map", all pixels of channel c; "pooled-map", the channel
             brought to pool x pool by adaptive average pooling; or "pooled", the means
             of all channels.
         pool: for "pooled-map".
         shared: one A and e for all channels (not with "pooled").
+        dtype: of the parameters; e is rounded in it, or gamma would not be exactly 1.
 
     Shapes: S (N, C, H, W) -> (N, C, 3, 3).
     """
@@ -114,17 +116,20 @@ class Which(nn.Module):
     def __init__(
         self,
         channels: int,
-        size: int,
+        size: tuple[int, int],
         h_input: str = "map",
         pool: int = 8,
         shared: bool = False,
+        dtype: torch.dtype | None = None,
     ):
         super().__init__()
-        inputs = {"map": size**2, "pooled-map": pool**2, "pooled": channels}[h_input]
+        pixels = {"map": math.prod(size), "pooled-map": pool**2}
+        inputs = {**pixels, "pooled": channels}[h_input]
         sets = 1 if shared and h_input != "pooled" else channels
         self.h_input, self.pool = h_input, pool
-        self.weight = nn.Parameter(torch.zeros(sets, 9, inputs))
-        self.bias = nn.Parameter(torch.full((sets, 9), math.log(math.e - 1)))
+        self.weight = nn.Parameter(torch.zeros(sets, 9, inputs, dtype=dtype))
+        e = torch.full((sets, 9), math.log(math.e - 1), dtype=dtype)
+        self.bias = nn.Parameter(e)
 
     def forward(self, s: Tensor) -> Tensor:
         """gamma, before it is brought to the size of the target's map."""
@@ -211,12 +216,12 @@ def networks(
     with torch.no_grad():
         s = source.forward_with_features(x)[1]
         t = target.eval().forward_with_features(x)[1]
-    shapes = [(s[m].shape[1], s[m].shape[2], t[n].shape[1]) for m, n in pairs]
+    shapes = [(s[m].shape[1], s[m].shape[2:], t[n].shape[1]) for m, n in pairs]
     branch = [nn.Conv2d(wide, channels, 1) for channels, _, wide in shapes]
     what = [What(channels) for channels, _, _ in shapes]
     where = [Where(channels) for channels, _, _ in shapes]
     asked = [] if h_input is None else shapes
-    h = [Which(channels, size, str(h_input), **which) for channels, size, _ in asked]
+    h = [Which(c, size, str(h_input), dtype=dtype, **which) for c, size, _ in asked]
     student = Student(target, branch, pairs).to(dtype).train()
     return Networks(source, student, Meta(what, where, h).to(dtype), pairs)
 
@@ -235,18 +240,32 @@ def resize(x: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(x, tuple(size), mode="bilinear", align_corners=False)
 
 
+def stretch(gamma: Tensor, size: Sequence[int], scale: str = "raw") -> Tensor:
+    """up(gamma) over a map of `size`; gamma and lambda are confounded, hence `scale`.
+
+    "raw" is gamma itself, "unit" gamma over its mean over the pixels (it can only move
+    weight between pixels), "flat" that mean everywhere (it can only scale).
+    """
+    wide = resize(gamma, size)
+    if scale == "raw":
+        return wide
+    mean = wide.mean((2, 3), keepdim=True)
+    return {"unit": wide / mean, "flat": mean.expand_as(wide)}[scale]
+
+
 def matching_loss(
     source_maps: Sequence[Tensor],
     target_maps: Sequence[Tensor],
     weights: Weights,
     beta: float,
+    scale: str = "raw",
 ) -> Tensor:
     """L_wfm, see above; `target_maps` are r(T^n)."""
     total = torch.zeros((), dtype=target_maps[0].dtype)
     for k, (s, r) in enumerate(zip(source_maps, target_maps, strict=True)):
         squares = (resize(s, r.shape[2:]) - r) ** 2
         if weights.gamma:
-            squares = resize(weights.gamma[k], r.shape[2:]) * squares
+            squares = stretch(weights.gamma[k], r.shape[2:], scale) * squares
         per_channel = squares.mean((2, 3))  # (N, C)
         per_example = (weights.omega[k] * per_channel).sum(1)  # (N,)
         total = total + beta * (weights.lam[k] * per_example).mean()
