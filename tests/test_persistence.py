@@ -405,14 +405,19 @@ def test_signed_nonsense_is_refused(tmp_path, text):
     assert snapshot(parts) == before
 
 
+SAVED = ("optimizers", "optimizer")
+
+
 @pytest.mark.parametrize(
     ("keys", "value"),
     [
-        (["state", "param_groups", 0, "lr"], "fast"),
-        (["state", "param_groups", 0, "lr"], float("nan")),
-        (["state", "param_groups"], {"a": 1}),
-        (["state", "state"], [1]),
-        (["state", "state"], {"7": {"x": 1}}),
+        ([*SAVED, "param_groups", 0, "lr"], "fast"),
+        ([*SAVED, "param_groups", 0, "lr"], float("nan")),
+        ([*SAVED, "param_groups"], {"a": 1}),
+        ([*SAVED, "state"], [1]),
+        ([*SAVED, "state"], {"7": {"x": 1}}),
+        (["optimizers"], None),
+        (["optimizers"], {"optimizer": None}),
         (["schedule", "base_lrs"], [None]),
         (["schedule", "T_max"], "x"),
         (["schedule"], None),
@@ -542,3 +547,20 @@ def test_a_run_resumed_in_another_process_is_the_same(tmp_path):
 
 def test_the_package_offers_its_names():
     assert set(persistence.__all__) <= set(vars(persistence))
+
+
+def test_several_optimisers_by_name(tmp_path):
+    """As a bilevel method needs: SGD for a network, Adam for what steers it."""
+    a, b = (Tensor(np.ones(2), requires_grad=True) for _ in range(2))
+    both = {"theta": optim.SGD([a], 0.1, momentum=0.9), "phi": optim.Adam([b], 0.1)}
+    for each in both.values():
+        each.step([Tensor(np.ones(2))])
+    save_checkpoint(tmp_path / "c", optimizer=both)
+    again = {"phi": optim.Adam([b]), "theta": optim.SGD([a], momentum=0.9)}
+    load_checkpoint(tmp_path / "c", optimizer=again)
+    for name, each in both.items():
+        assert repr(again[name].state_dict()) == repr(each.state_dict())
+    with pytest.raises(ValueError, match="its optimizer.phi is Adam, not SGD"):
+        load_checkpoint(tmp_path / "c", optimizer={"phi": optim.SGD([b])})
+    with pytest.raises(ValueError, match="its optimizer is None, not SGD"):
+        load_checkpoint(tmp_path / "c", optimizer=optim.SGD([a]))

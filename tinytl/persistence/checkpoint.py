@@ -17,6 +17,7 @@ from ..optim import LRScheduler, Optimizer
 from .weights import CHECKPOINT, read, write
 
 Generators = np.random.Generator | Mapping[str, np.random.Generator] | None
+Optimizers = Optimizer | Mapping[str, Optimizer] | None
 Commit = Callable[[], None]
 
 
@@ -24,7 +25,7 @@ def save_checkpoint(
     path: str | os.PathLike[str],
     *,
     model: Module | None = None,
-    optimizer: Optimizer | None = None,
+    optimizer: Optimizers = None,
     scheduler: LRScheduler | None = None,
     generator: Generators = None,
     extra: Any = None,
@@ -34,7 +35,7 @@ def save_checkpoint(
     Args:
         path: the file; an existing one is replaced at once, or not at all.
         model: its parameters and buffers, and the generators of its dropout layers.
-        optimizer: its options and what it remembers.
+        optimizer: its options and what it remembers; one, or several by name.
         scheduler: its epoch and settings.
         generator: sources of randomness of the training: one, or several by name.
         extra: anything made of dicts, lists, text and numbers, such as the epoch.
@@ -50,15 +51,16 @@ def save_checkpoint(
         state = model.state_dict()
         arrays.update({f"model.{name}": value for name, value in state.items()})
         document["model"] = type(model).__name__
-    if optimizer is not None:
-        saved = optimizer.state_dict()
+    document["optimizers"] = {}
+    for role, each in _optimizers(optimizer).items():
+        saved = each.state_dict()
         numbers: dict[int, dict[str, Any]] = {}
         for k, remembered in saved["state"].items():
             numbers[k] = {n: v for n, v in remembered.items() if isinstance(v, int)}
             kept = {n: v for n, v in remembered.items() if n not in numbers[k]}
-            arrays.update({f"optimizer.{k}.{n}": v for n, v in kept.items()})
-        document["optimizer"] = type(optimizer).__name__
-        document["state"] = {**saved, "state": numbers}
+            arrays.update({f"{role}.{k}.{n}": v for n, v in kept.items()})
+        own = {"kind": type(each).__name__, **saved, "state": numbers}
+        document["optimizers"][role] = own
     if scheduler is not None:
         document["scheduler"] = type(scheduler).__name__
         document["schedule"] = scheduler.state_dict()
@@ -78,7 +80,7 @@ def load_checkpoint(
     path: str | os.PathLike[str],
     *,
     model: Module | None = None,
-    optimizer: Optimizer | None = None,
+    optimizer: Optimizers = None,
     scheduler: LRScheduler | None = None,
     generator: Generators = None,
     strict: bool = True,
@@ -90,7 +92,7 @@ def load_checkpoint(
     Args:
         path: a file that ``save_checkpoint`` wrote.
         model: as in ``save_checkpoint``, likewise all others.
-        optimizer: made with parameters in the same order.
+        optimizer: made with parameters in the same order; under the same names.
         scheduler: made with that optimiser.
         generator: one, or several under the same names.
         strict: demand that the model's names and shapes agree, and that the file knows
@@ -114,10 +116,10 @@ def load_checkpoint(
         extra = document["extra"]
         if model is not None:
             commits.append(_model(document, arrays, model, strict))
-        if optimizer is not None:
-            commits.append(_optimizer(document, arrays, optimizer))
+        for role, each in _optimizers(optimizer).items():
+            commits.append(_optimizer(document, arrays, role, each))
         if scheduler is not None:
-            _same_kind(document, "scheduler", scheduler)
+            _same_kind("scheduler", document.get("scheduler"), scheduler)
             commits.append(scheduler._prepare_load(document["schedule"]))
         wanted = _generators(model, generator)
         for name, target in wanted.items():
@@ -148,21 +150,29 @@ def _model(
     return model._prepare_load(state, strict)[1]
 
 
-def _optimizer(document: Any, arrays: dict[str, Array], optimizer: Optimizer) -> Commit:
-    _same_kind(document, "optimizer", optimizer)
-    state = {int(k): dict(v) for k, v in document["state"]["state"].items()}
+def _optimizers(given: Optimizers) -> dict[str, Optimizer]:
+    """All optimisers by the name that they have in the file."""
+    if isinstance(given, Mapping):
+        return {f"optimizer.{name}": each for name, each in given.items()}
+    return {} if given is None else {"optimizer": given}
+
+
+def _optimizer(
+    document: Any, arrays: dict[str, Array], role: str, optimizer: Optimizer
+) -> Commit:
+    saved = document["optimizers"].get(role, {})
+    _same_kind(role, saved.get("kind"), optimizer)
+    state = {int(k): dict(v) for k, v in saved["state"].items()}
     for name, array in arrays.items():
-        if name.startswith("optimizer."):
-            _, number, key = name.split(".")
+        if name.startswith(f"{role}."):
+            number, key = name.removeprefix(f"{role}.").split(".")
             state.setdefault(int(number), {})[key] = array
-    return optimizer._prepare_load({**document["state"], "state": state})
+    return optimizer._prepare_load({**saved, "state": state})
 
 
-def _same_kind(document: Any, role: str, target: Any) -> None:
-    if document.get(role) != type(target).__name__:
-        raise ValueError(
-            f"its {role} is {document.get(role)}, not {type(target).__name__}"
-        )
+def _same_kind(role: str, kind: Any, target: Any) -> None:
+    if kind != type(target).__name__:
+        raise ValueError(f"its {role} is {kind}, not {type(target).__name__}")
 
 
 def _generators(
