@@ -8,15 +8,21 @@ l2t        L2T: one training step of UFM, L2T-ww and L2T-www
 from .l2t import L2T, StepReport
 from .matching import MetaNetworks, Student, Weights, matching_loss
 from .meta import What, Where, Which
+from .training import METHODS, Epoch, Run, Settings, generators
 
 __all__ = [
     "L2T",
+    "METHODS",
+    "Epoch",
     "MetaNetworks",
+    "Run",
+    "Settings",
     "StepReport",
     "Student",
     "Weights",
     "What",
     "Where",
     "Which",
+    "generators",
     "matching_loss",
 ]

@@ -1,0 +1,144 @@
+"""Whole runs of the transfer methods: schedules, resuming, what a seed decides."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+from tinytl.models import VGG9, ResNet
+from tinytl.transfer import METHODS, Run, Settings, generators
+
+PAIRS = ((0, 1), (2, 3))
+
+
+def images(n, seed=3):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8), rng.integers(0, 3, n)
+
+
+def run(method="l2t-www", epochs=4, **more):
+    settings = Settings(method, epochs=epochs, batch_size=4, **more)
+    random = generators(settings.seed)
+    source = ResNet(5, widths=(3, 4, 5), blocks=1, generator=np.random.default_rng(0))
+    target = VGG9(3, width=2, generator=random["target"])
+    return Run(settings, source, target, PAIRS, *images(6), random)
+
+
+def bits(r):
+    state = r._everything().state_dict()
+    return {name: value.data.tobytes() for name, value in state.items()}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_trains_and_reports(method):
+    r = run(method, epochs=2)
+    before = bits(r)
+    epochs = r.train(images(5, seed=4), every=2)
+    assert bits(r) != before
+    assert [e.number for e in epochs] == [0, 1]
+    assert epochs[0].accuracy is None
+    assert 0 <= epochs[1].accuracy <= 1
+    assert (epochs[0].outer is not None) == method.startswith("l2t")
+    assert len(epochs[0].lambdas) == (0 if METHODS[method].get("beta") == 0 else 2)
+
+
+def test_methods_share_target_order_and_images_of_a_seed():
+    runs = [run(method) for method in ("scratch", "ufm", "l2t-ww", "l2t-www")]
+    first = [r.l2t.student.target.state_dict() for r in runs]
+    for state in first[1:]:
+        for name, value in state.items():
+            assert np.array_equal(value.data, first[0][name].data)
+    draws = [r.random["order"].random() for r in runs]
+    assert len(set(draws)) == 1
+    assert generators(0)["order"].random() != generators(1)["order"].random()
+
+
+def test_the_two_readings_of_the_cosine():
+    start, end = run(cosine="start"), run(cosine="end")
+    assert start.rate(0) == 0.1
+    assert end.rate(0) < 0.1
+    assert end.rate(3) == 0
+    assert start.rate(3) == end.rate(2) > 0
+    by_hand = [0.1, 0.05 * (1 + 2**-0.5), 0.05, 0.05 * (1 - 2**-0.5)]
+    assert [start.rate(e) for e in range(4)] == pytest.approx(by_hand)
+
+
+@pytest.mark.parametrize("method", ["scratch", "l2t-ww", "l2t-www"])
+def test_a_resumed_run_is_bit_equal(method, tmp_path):
+    whole = run(method)
+    whole.train(images(5), every=1)
+    path = tmp_path / "run"
+    part = run(method)
+    part.settings = Settings(method, epochs=4, batch_size=4)
+
+    class Stop(Exception):
+        pass
+
+    def tick(epoch):
+        if epoch.number == 1:
+            raise Stop
+
+    with pytest.raises(Stop):
+        part.train(images(5), every=1, checkpoint=path, tick=tick)
+    again = run(method)
+    again.train(images(5), every=1, checkpoint=path)
+    assert bits(again) == bits(whole)
+    assert again.epochs == whole.epochs
+
+
+def test_a_killed_run_is_resumed_bit_for_bit(tmp_path):
+    """SIGKILL in the middle of an epoch; the next start carries on where it can."""
+    code = textwrap.dedent("""
+        import sys, json
+        sys.path.insert(0, sys.argv[2])
+        from test_transfer_training import run, images, bits
+        from pathlib import Path
+        r = run(epochs=6)
+        r.train(images(5), every=1, checkpoint=Path(sys.argv[1]),
+                tick=lambda e: print(e.number, flush=True))
+        print(json.dumps([vars(e) for e in r.epochs]))
+    """)
+    command = [
+        sys.executable,
+        "-c",
+        code,
+        str(tmp_path / "run"),
+        os.path.dirname(__file__),
+    ]
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    for line in first.stdout:
+        if line.strip() == "2":
+            first.send_signal(signal.SIGKILL)
+            break
+    first.wait()
+    first.stdout.close()
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert int(lines[0]) in (3, 4)
+    whole = run(epochs=6)
+    whole.train(images(5), every=1)
+    assert json.loads(lines[-1]) == [vars(e) for e in whole.epochs]
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    run("l2t-ww", epochs=1).train(every=1, checkpoint=tmp_path / "c")
+    with pytest.raises(ValueError, match="Nothing was changed"):
+        run("l2t-www", epochs=1).train(checkpoint=tmp_path / "c")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"method": "magic"}, "method must be in"),
+        ({"method": "ufm", "cosine": "tangent"}, "cosine must be in"),
+        ({"method": "ufm", "epochs": 0}, "must be positive"),
+    ],
+)
+def test_settings_that_do_not_exist(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        Settings(**wrong)
