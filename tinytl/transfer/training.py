@@ -14,9 +14,10 @@ same target network.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -221,7 +222,10 @@ class Run:
             model=self._everything(),
             optimizer=self._optimizers(),
             generator=self.random,
-            extra={"epochs": [vars(epoch) for epoch in self.epochs]},
+            extra={
+                "settings": asdict(self.settings),
+                "epochs": [asdict(epoch) for epoch in self.epochs],
+            },
         )
 
     def resume(self, path: Path) -> None:
@@ -230,6 +234,12 @@ class Run:
         Raises:
             ValueError: the file is damaged, or of another run.
         """
+        kept = load_checkpoint(path)
+        if kept["settings"] != json.loads(json.dumps(asdict(self.settings))):
+            raise ValueError(
+                f"{path} is of a run with other settings: {kept['settings']}; use "
+                "another file, or delete this one"
+            )
         extra = load_checkpoint(
             path,
             model=self._everything(),
