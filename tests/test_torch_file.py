@@ -245,25 +245,6 @@ def test_files_with_several_changed_bytes(tmp_path_factory, changes, zipped):
     assert plain_or_refused(path)
 
 
-# Instructions and the arguments that they expect, for pickles that nearly make sense.
-PIECES = [
-    *(b"(", b")", b"]", b"}", b"N", b"\x88", b"t", b"\x85", b"\x86", b"\x87", b"a"),
-    *(b"e", b"s", b"u", b"R", b"b", b"Q", b".", b"\x94", b"\x93", b"q\0", b"h\0"),
-    *(b"K\1", b"M\xff\xff", b"J\0\0\0\x80", b"\x8a\2\0\1", b"X\1\0\0\0a", b"\x8c\1b"),
-    *(b"ccollections\nOrderedDict\n", b"ctorch\nFloatStorage\n"),
-    *(b"ctorch._utils\n_rebuild_tensor_v2\n", b"X\7\0\0\0storage", b"cos\nsystem\n"),
-    *(b"ctorch._utils\n_rebuild_parameter\n", b"\x80\2", b"G" + bytes(8), b"r\0\0\0\0"),
-]
-
-
-@given(st.lists(st.sampled_from(PIECES), max_size=30), st.booleans())
-def test_pickles_that_nearly_make_sense(tmp_path_factory, pieces, zipped):
-    body = b"\x80\2" + b"".join(pieces) + b"."
-    path = tmp_path_factory.mktemp("torch") / "file.pt"
-    path.write_bytes(zip_around(body) if zipped else legacy_around(body))
-    assert plain_or_refused(path)
-
-
 # -- harm ------------------------------------------------------------------------------
 
 
@@ -546,6 +527,20 @@ def test_parts_of_a_tensor_that_are_something_else(load, around, old, new, messa
 
 
 @AROUND
+def test_a_tensor_in_place_of_a_word(load, around):
+    whole = tensor_body()
+    for part in (b"X\7\0\0\0storage", b"X\1\0\0\0k", b"X\3\0\0\0cpu", b"\x89"):
+        body = whole.replace(part, whole[2:-1], 1)
+        if part.endswith(
+            (b"cpu", b"\x89")
+        ):  # device and requires_grad aren't looked at
+            assert load(around(body, NUMBERS)).shape == (2, 3)
+            continue
+        with pytest.raises(ValueError, match="no storage|without a name"):
+            load(around(body, NUMBERS))
+
+
+@AROUND
 def test_one_storage_with_two_types(load, around):
     first, second = tensor_body()[2:-1], tensor_body(kind="IntStorage")[2:-1]
     body = b"\x80\2" + first + second + b"\x86."
@@ -600,3 +595,26 @@ def test_zip_members_must_be_those_of_torch(load):
 def test_zip_members_of_one_name(load):
     with pytest.raises(ValueError, match="overlap"):
         load(zip_of([("a/data.pkl", b"N."), ("a/data.pkl", b"N.")]))
+
+
+# -- anything -----------------------------------------------------------------------
+
+# Instructions and the arguments that they expect, for pickles that nearly make sense.
+PIECES = [
+    *(b"(", b")", b"]", b"}", b"N", b"\x88", b"t", b"\x85", b"\x86", b"\x87", b"a"),
+    *(b"e", b"s", b"u", b"R", b"b", b"Q", b".", b"\x94", b"\x93", b"q\0", b"h\0"),
+    *(b"K\1", b"M\xff\xff", b"J\0\0\0\x80", b"\x8a\2\0\1", b"X\1\0\0\0a", b"\x8c\1b"),
+    *(b"ccollections\nOrderedDict\n", b"ctorch\nFloatStorage\n"),
+    *(b"ctorch._utils\n_rebuild_tensor_v2\n", b"X\7\0\0\0storage", b"cos\nsystem\n"),
+    *(b"ctorch._utils\n_rebuild_parameter\n", b"\x80\2", b"G" + bytes(8), b"r\0\0\0\0"),
+    tensor_body()[2:-1],
+]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=30), st.booleans())
+def test_pickles_that_nearly_make_sense(tmp_path_factory, pieces, zipped):
+    body = b"\x80\2" + b"".join(pieces) + b"."
+    path = tmp_path_factory.mktemp("torch") / "file.pt"
+    around = zip_around if zipped else legacy_around
+    path.write_bytes(around(body, NUMBERS))
+    assert plain_or_refused(path)

@@ -1,8 +1,9 @@
 """Where the official files are, and how to tell that they arrived.
 
 The MD5 checksums are those that the authors or well-known loaders publish. They guard
-against damage on the way, not against malice: whoever can put another file on the
-server can make one with the same MD5. Where a SHA-256 is known, it is compared too.
+against damage on the way, not against malice: two files with one MD5 can be made. Where
+a SHA-256 is known, it is compared too. (Those of L2T-ww's source network are of the
+file itself; its authors publish none.)
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ TORONTO = "https://www.cs.toronto.edu/~kriz/"
 STANFORD = "http://ai.stanford.edu/~acoates/stl10/"
 CS231N = "http://cs231n.stanford.edu/"
 MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+L2T = "https://raw.githubusercontent.com/alinlab/L2T-ww/"
+L2T_COMMIT = "f4dde04e8d5d5725dc3bff2f59cb0d0c26d0bcbe"
 FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
 IMAGES, LABELS = "-images-idx3-ubyte.gz", "-labels-idx1-ubyte.gz"
 
@@ -75,6 +78,15 @@ OFFICIAL: dict[str, tuple[OfficialFile, ...]] = {
             248_100_043,
         ),
     ),
+    "l2t-source": (
+        _at(
+            f"{L2T}{L2T_COMMIT}/logs/tinyimagenet-200-resnet32/0/",
+            "model_best.pth.tar",
+            "9dc186cb532ddf841112b518b271c3ba",
+            1_961_387,
+            "049f81f8bea8504e90818d6c614f15c485ac2d891348330b433110e161f66d68",
+        ),
+    ),
     "mnist": (
         _at(MNIST, f"train{IMAGES}", "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
         _at(MNIST, f"train{LABELS}", "d53e105ee54ea40749a09fcbcd1e9432"),
@@ -88,7 +100,7 @@ OFFICIAL: dict[str, tuple[OfficialFile, ...]] = {
         _at(FASHION, f"t10k{LABELS}", "bb300cfdad3c16e7a12a480ee83cd310"),
     ),
 }
-"""Name of a data set -> its files."""
+"""Name of a data set, or of the source network of L2T-ww -> its files."""
 
 
 def how_to_get(dataset: str, folder: str | os.PathLike[str]) -> str:

@@ -36,7 +36,8 @@ def load_source(path: str | os.PathLike[str]) -> tuple[ResNet, LoadResult]:
     and 7.00 % by taking every second pixel.
 
     Args:
-        path: the original torch file, or its state in safetensors.
+        path: the original torch file (``python -m tinytl.data l2t-source FOLDER``
+            gets it), or its state in safetensors.
 
     Returns:
         The network, and which names were loaded; names that the network doesn't have

@@ -100,9 +100,11 @@ class _Storages:
 
     def named(self, key: Any) -> Array:
         """The array for a persistent id ("storage", class, key, device, elements)."""
-        if type(key) is not tuple or len(key) not in (5, 6) or key[0] != "storage":
+        if type(key) is not tuple or len(key) not in (5, 6):
             raise ValueError("damaged pickle: a reference to no storage")
-        _, kind, name, _, count = key[:5]
+        word, kind, name, _, count = key[:5]
+        if type(word) is not str or word != "storage":  # a Tensor compares otherwise
+            raise ValueError("damaged pickle: a reference to no storage")
         if not isinstance(kind, Name) or kind.text not in STORAGES:
             raise ValueError("damaged pickle: a storage without a type")
         if type(name) is not str or type(count) is not int or count < 0:
