@@ -3,12 +3,14 @@
 import gzip
 import io
 import os
+import re
 import shutil
 import stat
 import struct
 import tarfile
 import tracemalloc
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -650,3 +652,17 @@ def test_a_zip_that_is_encrypted_or_lies_about_its_sizes(tmp_path):
     with pytest.raises(ValueError, match="get it again"):
         unpack(path, tmp_path / "out")
     assert os.listdir(tmp_path) == ["archive"]
+
+
+def test_every_pitfall_on_the_page_names_a_test_that_exists():
+    root = Path(__file__).parents[1]
+    page = (root / "docs" / "data.md").read_text()
+    tests = "".join(path.read_text() for path in root.glob("tests/test_*.py"))
+    named = re.findall(r"`(test_\w+)`", page)
+    assert len(named) > 10
+    for name in named:
+        assert f"def {name}(" in tests, name
+    for dataset, files in OFFICIAL.items():
+        assert dataset in page
+        for file in files:
+            assert file.size is None or f"{file.size:,}" in page

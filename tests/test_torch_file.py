@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinytl import Tensor
-from tinytl.persistence import pickles
+from tinytl.persistence import load_torch, pickles
 from tinytl.persistence.pickles import check_tree, read_pickle
-from tinytl.persistence.torch_file import MAGIC, load_torch
+from tinytl.persistence.torch_file import MAGIC
 
 FORMATS = pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
 

@@ -39,8 +39,8 @@ def stl10(
         split: "train" (5,000 images) or "test" (8,000). The 100,000 images without
             labels aren't read.
         folder: where stl10_binary.tar.gz is, or stl10_binary, or the path of one of
-            these. The archive is read to its end, half a minute; unpacked it goes
-            faster, see ``tinytl.data.archive.unpack``.
+            these. The archive is read to its end, all 2.6 GB of it; unpacked it goes
+            faster, see ``tinytl.data.unpack``.
         download: get the archive if it isn't there (2.6 GB).
         fold: 0 .. 9 for one of the official lists of training images.
 

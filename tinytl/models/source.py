@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..nn import LoadResult
-from ..persistence import load
-from ..persistence.torch_file import load_torch
+from ..persistence import load, load_torch
 from ..tensor import Tensor
 from .resnet import ResNet
 
