@@ -1,0 +1,168 @@
+"""The ``tinytl`` command.
+
+tinytl demo   three experiments with figures and a report
+tinytl info   what is installed, and what computes
+"""
+
+import argparse
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tinytl_kernels
+
+from . import __version__
+
+EXPERIMENTS = ("collapse", "signal", "transfer")
+THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status: 0, 2 for an error, 130 for Ctrl-C."""
+    options = _parser().parse_args(argv)
+    try:
+        return int(options.run(options))
+    except (ValueError, RuntimeError, ImportError, OSError) as error:
+        print(f"tinytl: error: {error}", file=sys.stderr)
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="tinytl",
+        description="Convolutional networks and transfer learning from the formula up.",
+    )
+    parser.add_argument("--version", action="version", version=f"tinytl {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    demo = commands.add_parser(
+        "demo",
+        help="three experiments with figures and a report",
+        description="Compute three experiments on real images and write report.html. "
+        "Finished results are kept, so a run that was stopped goes on where it was.",
+    )
+    demo.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR")
+    demo.add_argument("--seed", type=_number(0), default=0, help="the first seed")
+    demo.add_argument(
+        "--seeds", type=_number(2), default=8, help="runs of each arm (default: 8)"
+    )
+    demo.add_argument("--fresh", action="store_true", help="compute everything anew")
+    demo.add_argument(
+        "--only", choices=EXPERIMENTS, action="append", default=[], help="repeatable"
+    )
+    demo.set_defaults(run=_demo)
+    info = commands.add_parser("info", help="what is installed, and what computes")
+    info.set_defaults(run=_info)
+    return parser
+
+
+class _number:
+    """An integer of at least `least`, as argparse wants it."""
+
+    def __init__(self, least: int):
+        self.least = least
+
+    def __call__(self, text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = self.least - 1
+        if value < self.least:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is no integer of {self.least} or more"
+            )
+        return value
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from .experiments import demo
+
+    only = [name for name in EXPERIMENTS if name in options.only]
+    plan = demo.planned(options.seed, options.seeds, only, {})
+    try:
+        report = demo.run(
+            options.out,
+            demo.Bars(),
+            seed=options.seed,
+            seeds=options.seeds,
+            fresh=options.fresh,
+            only=only,
+        )
+    except KeyboardInterrupt:
+        done, every = demo.kept(options.out, plan)
+        print(
+            f"\nStopped. {done} of {every} results are kept in {options.out}; to go "
+            f"on:\n    {demo.command(options.out, options.seed, options.seeds, only)}",
+            file=sys.stderr,
+        )
+        return 130
+    print(f"The report: {report}")
+    return 0
+
+
+def _info(options: argparse.Namespace) -> int:
+    for name, value in information().items():
+        print(f"{name:<12} {value}")
+    return 0
+
+
+def information() -> dict[str, str]:
+    """What is installed and what computes, without importing anything heavy."""
+    packages = {
+        name: _installed(name)
+        for name in (
+            "numba", "threadpoolctl", "safetensors", "matplotlib", "tqdm", "torch",
+        )
+    }  # fmt: skip
+    return {
+        "tinytl": __version__,
+        "Python": f"{platform.python_version()} ({platform.machine()})",
+        "NumPy": np.__version__,
+        **packages,
+        "kernels": f"{tinytl_kernels.current()} "
+        f"(available: {', '.join(tinytl_kernels.available())})",
+        "BLAS": _blas(),
+        "threads": _threads(),
+        "cores": str(_cores()),
+    }
+
+
+def _installed(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _blas() -> str:
+    build = getattr(np.__config__, "CONFIG", {}).get("Build Dependencies", {})
+    blas = build.get("blas", {})
+    return f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip()
+
+
+def _threads() -> str:
+    """Threads of the matrix products, as far as it can be told."""
+    if importlib.util.find_spec("threadpoolctl"):
+        threadpoolctl = importlib.import_module("threadpoolctl")
+        pools = threadpoolctl.threadpool_info()
+        counts = {str(p["num_threads"]) for p in pools if p["user_api"] == "blas"}
+        if counts:
+            return f"{', '.join(sorted(counts))} in BLAS"
+    for name in THREADS:
+        if os.environ.get(name):
+            return f"{os.environ[name]} ({name})"
+    return f"not set: BLAS takes all {_cores()} cores"
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
