@@ -7,6 +7,7 @@ import re
 import shutil
 import stat
 import struct
+import sys
 import tarfile
 import tracemalloc
 import zipfile
@@ -666,3 +667,36 @@ def test_every_pitfall_on_the_page_names_a_test_that_exists():
         assert dataset in page
         for file in files:
             assert file.size is None or f"{file.size:,}" in page
+
+
+def test_folders_and_dots_in_names(tmp_path):
+    folder = tarfile.TarInfo("./a/b")
+    folder.type = tarfile.DIRTYPE
+    root = tarfile.TarInfo("./")
+    root.type = tarfile.DIRTYPE
+    path = tmp_path / "archive"
+    path.write_bytes(tar_bytes([(root, b""), (folder, b""), ("./a//c.txt", b"c")]))
+    assert read_members(path, {"a/c.txt": 1, "a/b": 1}) == {"a/c.txt": b"c"}
+    found = unpack(path, tmp_path / "one")
+    assert sorted(p.relative_to(found).as_posix() for p in found.rglob("*")) == [
+        "a",
+        "a/b",
+        "a/c.txt",
+    ]
+    path.write_bytes(zip_bytes([("a/", b""), ("a/c.txt", b"c")]))
+    assert (unpack(path, tmp_path / "two") / "a" / "c.txt").read_bytes() == b"c"
+
+
+def test_a_picture_that_is_a_bomb(tmp_path):
+    files = changed(tiny_imagenet_files(), "n03_2.JPEG", bytes(5_000_000))
+    path = tmp_path / "tiny-imagenet-200.zip"
+    path.write_bytes(zip_bytes(files))
+    with pytest.raises(ValueError, match=r"n03_2\.JPEG is too large"):
+        tiny_imagenet("train", path)
+
+
+def test_pictures_need_pillow(tmp_path, monkeypatch):
+    write_folder(tmp_path, tiny_imagenet_files())
+    monkeypatch.setitem(sys.modules, "PIL", None)  # as if it weren't installed
+    with pytest.raises(ImportError, match="needs Pillow: pip install pillow"):
+        tiny_imagenet("train", tmp_path)
