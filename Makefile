@@ -9,6 +9,7 @@ PYTHON ?= python3
 PIP_ARGS ?=
 BIN := .venv/bin
 STEPS := .venv/steps
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 # a test process a core
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check $(PIP_ARGS)
 
 .PHONY: demo test bench clean
@@ -20,9 +21,9 @@ test: .venv/test
 	@rm -f $(STEPS)
 	$(call step,style,$(BIN)/ruff check . && $(BIN)/ruff format --check .)
 	$(call step,types,$(BIN)/mypy)
-	$(call step,tests,$(BIN)/python -m pytest --cov --cov-report=)
-	$(call step,tests of compiled kernels as Python,NUMBA_DISABLE_JIT=1 $(BIN)/python \
-		-m pytest --cov --cov-append --cov-report= -m kernels)
+	$(call step,tests,$(ONE_THREAD) $(BIN)/python -m pytest -n auto --cov --cov-report=)
+	$(call step,compiled kernels as Python,NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest \
+		--cov --cov-append --cov-report= tests/test_kernels.py)
 	$(BIN)/coverage report --fail-under=95
 	@echo "longest steps:"; sort -rn $(STEPS)
 
