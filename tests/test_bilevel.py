@@ -167,7 +167,7 @@ def test_directions_on_a_convolutional_network(method, steps):
     assert check.rejected < 5
 
 
-def test_every_exact_estimator_gives_the_same():
+def test_every_exact_estimator_gives_the_same(kernel_set):
     for problem in (Toy().settings(5), image_problem(Images(), 3)):
         expected = arrays(hypergradient(**problem, method="unrolled"))
         for method, options in [

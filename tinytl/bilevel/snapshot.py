@@ -26,7 +26,8 @@ class Snapshot:
             ...  # try something: nothing of it remains
 
     Not part of it: ``.grad``, which modules are in training mode, and which Tensor an
-    attribute refers to (the values of the Tensors that were there are restored).
+    attribute refers to (the values of the Tensors that were there are restored), and
+    how often a schedule has been stepped (the rate is).
     """
 
     def __init__(
