@@ -7,8 +7,10 @@
     training     the steps, batches and accuracies that they share
     statistics   intervals and differences over repeated runs
     runner       many cells: keep each result, resume, show progress
+    worker       the processes that compute cells
     figures      drawings of the results
-    text         what the report says about them
+    *_text       what the report says about each experiment
+    wording      numbers as the report writes them
     report       the page with all of it
     demo         all together: ``tinytl demo``
 

@@ -1,11 +1,21 @@
 """All experiments, one after the other, and the report: what ``tinytl demo`` runs."""
 
+import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from . import collapse, figures, signal, text, transfer
+from . import (
+    collapse,
+    collapse_text,
+    figures,
+    signal,
+    signal_text,
+    transfer,
+    transfer_text,
+)
 from .report import Section, write_report
 from .runner import Cell, Progress, Result, forget, run_cells, seconds_taken
 
@@ -15,9 +25,9 @@ CELLS: dict[str, Callable[..., list[Cell]]] = {
     "transfer": transfer.cells,
 }
 SECTIONS: dict[str, Callable[..., Section]] = {
-    "collapse": text.collapse_section,
-    "signal": text.signal_section,
-    "transfer": text.transfer_section,
+    "collapse": collapse_text.section,
+    "signal": signal_text.section,
+    "transfer": transfer_text.section,
 }
 SEEDS = 8
 
@@ -96,10 +106,12 @@ def kept(folder: Path, plan: Mapping[str, list[Cell]]) -> tuple[int, int]:
 
 def command(folder: Path, seed: int, seeds: int, only: Sequence[str]) -> str:
     """The command that does this again."""
-    words = ["tinytl", "demo", "--out", str(folder.name), "--seed", str(seed)]
+    words = ["tinytl", "demo", "--out", shlex.quote(str(folder)), "--seed", str(seed)]
     words += ["--seeds", str(seeds)]
     for name in only:
         words += ["--only", name]
+    if kernels := os.environ.get("TINYTL_KERNELS"):
+        words.insert(0, f"TINYTL_KERNELS={kernels}")
     return " ".join(words)
 
 

@@ -74,9 +74,10 @@ figcaption, caption { font-size: .88rem; color: #444; text-align: left;
   margin-top: .4rem; padding-bottom: .3rem; }
 .scroll { overflow-x: auto; break-inside: avoid; margin: 1.5rem 0; }
 table { border-collapse: collapse; font-size: .9rem; width: 100%; }
-th, td { text-align: right; padding: .25rem .5rem; border-bottom: 1px solid #ccc;
+th, td { text-align: right; padding: .25rem .45rem; border-bottom: 1px solid #ccc;
   vertical-align: top; font-variant-numeric: tabular-nums; }
 th:first-child, td:first-child { text-align: left; }
+td:not(:first-child) { white-space: nowrap; }
 pre { background: #f3f3f3; padding: .7rem; overflow-x: auto; font-size: .88rem;
   white-space: pre-wrap; }
 code { font-size: .9em; }
@@ -172,7 +173,7 @@ def _again(sections: Sequence[Section], command: str) -> str:
                 f"{escape(platform.machine())}, {cores()} cores, one thread each",
             ),
             *(
-                (f"{s.title.split(':')[0]}: processor time", f"{s.seconds:.0f} s")
+                (f"{s.name}: time, added up over cells", f"{s.seconds:.0f} s")
                 for s in sections
             ),
         ],
