@@ -5,8 +5,10 @@ what a cosine lets pass.
 """
 
 import inspect
+import runpy
 import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -792,3 +794,27 @@ def test_a_check_puts_the_hyper_parameters_back():
     before = [x.data for x in problem["hyper"]]
     check_hypergradient(**problem)
     assert all(x.data is y for x, y in zip(problem["hyper"], before, strict=True))
+
+
+# -- what is shown ---------------------------------------------------------------------
+
+
+def test_the_example_prints_closed_forms_that_agree(capsys):
+    path = Path(__file__).parents[1] / "examples" / "04_hypergradient.py"
+    runpy.run_path(str(path), run_name="__main__")
+    lines = capsys.readouterr().out.splitlines()
+    shown = {line.split()[0]: line.split()[-1] for line in lines if len(line) > 9}
+    assert lines[1].split()[-1] == shown["unrolled"]
+    assert shown["reverse"] == shown["jvp"] == shown["unrolled"]
+    closed, cg = (next(x for x in lines if s in x) for s in ("closed", "implicit, cg"))
+    assert closed.split()[2] == cg.split()[2]
+
+
+def test_the_benchmark_measures_every_estimator():
+    from reference.bench import bilevel as bench
+
+    with pytest.warns(NotStationaryWarning):
+        result = bench.measure(width=2, batch=2, rounds=1, steps=[1])
+    assert len(result["rows"]) == len(bench.ESTIMATORS)
+    assert all(row["peak_mb"] > 0 for row in result["rows"])
+    assert len(bench.table(result, "gradients", ".1f")) == 1 + len(bench.ESTIMATORS)

@@ -23,8 +23,12 @@ at t = steps.
 
 Cost: one recorded gradient and a walk through it for each product; nothing grows with
 the length of the path to theta*. Away from a stationary point the result is not a
-gradient of anything. How far away that is, in units of the outer loss, is <x, grad ell
-+ w theta>: what F would lose if the inner problem were solved, to first order.
+gradient of anything. How far away that is, in units of the outer loss, is
+
+    <x, grad ell + w theta> / (1 - residual):
+
+what F would lose if the inner problem were solved, to first order. (The residual, the
+share of a that a truncated series leaves unsolved, would make x look too small.)
 
 Source: Pedregosa 2016 (arXiv 1602.02355) for CG; Lorraine, Vicol & Duvenaud 2020 (arXiv
 1911.02590) for Neumann.
@@ -113,7 +117,7 @@ def implicit(
     info = {
         "products": products,
         "residual": residual,
-        "outer_error": abs(dot(x, slope)),
+        "outer_error": abs(dot(x, slope)) / max(1 - residual, 1e-16),
     }
     _warn_if_unsolved(info["outer_error"], stationary, value)
     return result(problem, gradients, value, state, losses, **info)
