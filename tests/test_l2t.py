@@ -7,7 +7,8 @@ import torch
 from reference.torch import l2t as theirs
 from reference.torch import matching as twins
 from reference.torch import networks as nets
-from tinytl import Tensor
+from tinytl import Tensor, nn
+from tinytl.bilevel import sgd_settings
 from tinytl.models import VGG9, ResNet
 from tinytl.transfer import L2T
 
@@ -71,12 +72,16 @@ def test_three_iterations_equal_the_published_ones(which, method):
         assert report.outer == pytest.approx(expected.losses["outer"], rel=1e-10)
 
 
+def velocity_of(l2t):
+    return sgd_settings(l2t.sgd)["velocity"]
+
+
 def compare(mine, state):
     for name, p in mine.student.named_parameters():
         assert relative(p.data, state.theta[name]) < 1e-9, name
     for name, b in mine.student.named_buffers():
         assert relative(b.data, state.buffers[name]) < 1e-9, name
-    velocity = zip(state.momentum.items(), mine._velocity(), strict=True)
+    velocity = zip(state.momentum.items(), velocity_of(mine), strict=True)
     for (name, v), own in velocity:
         assert relative(own, v) < 1e-9, name
     for k, (p, name) in enumerate(zip(mine.meta.parameters(), state.phi, strict=True)):
@@ -89,11 +94,14 @@ def compare(mine, state):
             assert relative(own.ravel(), value.ravel()) < 1e-8, name
 
 
-@pytest.mark.parametrize("options", [{"virtual": "paper"}, {"statistics": "restore"}])
+@pytest.mark.parametrize(
+    "options",
+    [{"virtual": "paper"}, {"bn_virtual": "restore"}, {"bn_virtual": "freeze"}],
+)
 def test_the_variants_equal_the_references(options):
     mine = ours(**options)
     n = twin(mine)
-    renamed = {"statistics": "bn", "virtual": "virtual"}
+    renamed = {"bn_virtual": "bn", "virtual": "virtual"}
     settings = theirs.Options(**{renamed[k]: v for k, v in options.items()})
     state = theirs.start(n)
     for x, labels in batches(2):
@@ -173,8 +181,8 @@ def test_without_a_meta_rate_theta_does_not_depend_on_the_trial():
 
 
 def test_the_trial_leaves_no_trace():
-    """Parameters, momentum and, with "restore", statistics: as after the real step."""
-    full = ours(dtype=np.float32, statistics="restore", meta_lr=0, meta_weight_decay=0)
+    """All is as after the real step; with "restore" the running statistics too."""
+    full = ours(dtype=np.float32, bn_virtual="restore", meta_lr=0, meta_weight_decay=0)
     bare = ours(dtype=np.float32, what=False, where=False)
     for name, p in bare.student.named_parameters():
         p.data = dict(full.student.named_parameters())[name].data
@@ -186,10 +194,10 @@ def test_the_trial_leaves_no_trace():
     full._real_step(x, labels, resized(source, full.sizes), weights)
     before = [b.data.tobytes() for b in full.student.buffers()]
     state = theta(full)
-    velocity = [v.tobytes() for v in full._velocity()]
+    velocity = [v.tobytes() for v in velocity_of(full)]
     full._trial(x, labels, resized(source, full.sizes), weights)
     assert theta(full) == state
-    assert [v.tobytes() for v in full._velocity()] == velocity
+    assert [v.tobytes() for v in velocity_of(full)] == velocity
     assert [b.data.tobytes() for b in full.student.buffers()] == before
 
 
@@ -228,10 +236,35 @@ def test_parameter_counts_of_the_documents():
     [
         ({"pairs": ((9, 0),)}, r"no pair \(9, 0\): the source has 3 maps"),
         ({"virtual": "other"}, "virtual must be in"),
-        ({"statistics": "other"}, "statistics must be in"),
+        ({"bn_virtual": "other"}, "bn_virtual must be in"),
         ({"which": "other"}, "h_input must be in"),
     ],
 )
 def test_options_that_do_not_exist(options, message):
     with pytest.raises(ValueError, match=message):
         ours(**options)
+
+
+def test_dropout_in_the_target_draws_its_masks_once_a_pass():
+    """Recomputation sees the masks of the first evaluation: reverse = unrolled."""
+
+    class Dropping(nn.Module):
+        def __init__(self):
+            super().__init__()
+            rng = np.random.default_rng(1)
+            self.net = VGG9(3, width=2, generator=rng, dtype=np.float64)
+            self.dropout = nn.Dropout(0.3, generator=np.random.default_rng(2))
+
+        def forward_with_features(self, x):
+            scores, maps = self.net.forward_with_features(x)
+            return scores, [self.dropout(m) for m in maps]
+
+    found = []
+    for method in ("reverse", "unrolled"):
+        rng = np.random.default_rng(0)
+        source = ResNet(5, widths=(3, 4, 5), blocks=1, generator=rng, dtype=np.float64)
+        l2t = L2T(source, Dropping(), PAIRS, generator=rng, method=method)
+        report = l2t.step(*next(batches(1)))
+        found.append(np.concatenate([g.data.ravel() for g in report.hypergradient]))
+    assert np.abs(found[0]).max() > 0
+    assert relative(*found) < 1e-9

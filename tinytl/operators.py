@@ -27,6 +27,8 @@ class Operators:
 
     __slots__ = ()
 
+    data: Array
+
     def __add__(self, other: Operand) -> "Tensor":
         return tinytl.functional.add(self, other)
 
@@ -180,7 +182,7 @@ class Operators:
     @property
     def T(self) -> "Tensor":
         """All dimensions in reverse order."""
-        return tinytl.functional.permute(self, range(self.ndim)[::-1])
+        return tinytl.functional.permute(self, range(self.data.ndim)[::-1])
 
     def to(self, dtype: "DTypeLike") -> "Tensor":
         """The values in another dtype; the gradient returns in this one."""

@@ -19,7 +19,8 @@ arrays are never written to, and the trial works with Tensors of its own.
 
 Batch statistics. Every pass normalises with the statistics of its batch, and moves the
 running ones. In the published code a step's net effect on them is two updates, the real
-pass's and the first trial pass's ("official"); "restore" keeps the first alone.
+pass's and the first trial pass's ("official"); "restore" and "freeze" keep the first
+alone, see ``bilevel.VirtualStatistics``.
 
 Source: Jang, Lee, Hwang & Shin 2019, algorithm 1, and its published code, which has
 beta, momentum and weight decay in the trial where the algorithm has none
@@ -35,7 +36,9 @@ from typing import Any
 import numpy as np
 
 from .. import functional as F
-from ..bilevel import hypergradient
+from ..bilevel import VirtualStatistics, hypergradient, replay, sgd_settings
+from ..bilevel.replay import POLICIES
+from ..bilevel.snapshot import generators_of
 from ..graph import no_grad
 from ..nn import functional_call
 from ..optim import SGD, Adam
@@ -51,7 +54,6 @@ from .matching import (
 )
 
 VIRTUAL = ("official", "paper")
-STATISTICS = ("official", "restore")
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class L2T:
         beta: weight of the matching loss; 0 trains from scratch.
         steps: T.
         virtual: "official" or "paper", see above.
-        statistics: "official" or "restore", see above.
+        bn_virtual: "official", "restore" or "freeze", see above.
         method: how hypergradients are computed, see ``bilevel.hypergradient``.
         lr: rate of theta; set ``sgd.param_groups[0]["lr"]``, or use a schedule.
         momentum: of theta.
@@ -126,7 +128,7 @@ class L2T:
         beta: float = 0.5,
         steps: int = 2,
         virtual: str = "official",
-        statistics: str = "official",
+        bn_virtual: str = "official",
         method: str = "reverse",
         lr: float = 0.1,
         momentum: float = 0.9,
@@ -138,7 +140,7 @@ class L2T:
         self.source = source.eval()
         self.pairs = tuple(pairs) if beta else ()
         self.scale, self.beta, self.steps = scale, beta, steps
-        self.virtual, self.statistics, self.method = virtual, statistics, method
+        self.virtual, self.bn_virtual, self.method = virtual, bn_virtual, method
         theirs, ours = _shapes(source, target, image)
         _check(self, len(theirs), len(ours))
         self.sizes = [ours[n][1:] for _, n in self.pairs]
@@ -214,55 +216,45 @@ class L2T:
     ) -> tuple[list[Tensor], float]:
         """dF/d(weights) and F; the student is left as it was, statistics apart."""
         names = [name for name, _ in self.student.named_parameters()]
-        first: dict[str, Tensor] = {}
         by_paper = self.virtual == "paper"
         factor = 1.0 if by_paper else self.beta
 
-        def run(theta: list[Tensor], t: int) -> tuple[Tensor, list[Tensor]]:
-            own = {k: b.detach() for k, b in self.student.named_buffers()}
-            named = dict(zip(names, theta, strict=True)) | own
-            result = functional_call(self.student, named, images)
-            if t == 0:
-                first.update(own)
-            return result
+        def run(theta: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+            named = dict(zip(names, theta, strict=True))
+            return functional_call(self.student, named, images)
 
         def inner(theta: list[Tensor], phi: list[Tensor], t: int) -> Tensor:
-            scores, matched = run(theta, t)
+            scores, matched = run(theta)
             if t == self.steps:
                 return F.cross_entropy(scores, labels)
             now = from_tensors(phi, weights)
             return factor * matching_loss(matched, source, now, self.scale)
 
         def outer(theta: list[Tensor], phi: list[Tensor]) -> Tensor:
-            return F.cross_entropy(run(theta, self.steps + 1)[0], labels)
+            return F.cross_entropy(run(theta)[0], labels)
 
+        step = sgd_settings(self.sgd)
+        if by_paper:
+            step |= {"momentum": 0.0, "weight_decay": 0.0, "velocity": None}
         tensors = [w for by in weights for w in by.tensors()]
-        options = self.sgd.param_groups[0]
-        found = hypergradient(
-            inner,
-            outer,
-            list(self.student.parameters()),
-            [w if w.requires_grad else Tensor(w.data, True) for w in tensors],
-            steps=self.steps + 1,
-            lr=options["lr"],
-            momentum=0.0 if by_paper else options["momentum"],
-            weight_decay=0.0 if by_paper else options["weight_decay"],
-            velocity=None if by_paper else self._velocity(),
-            method=self.method,
-        )
-        if self.statistics == "official":
-            for name, buffer in self.student.named_buffers():
-                buffer.data = first[name].data
+        hyper = [w if w.requires_grad else Tensor(w.data, True) for w in tensors]
+        with VirtualStatistics(self.student, bn_virtual=self.bn_virtual) as virtual:
+            below, above = virtual(inner), virtual(outer)
+            if generators_of(self.student):  # dropout: the same masks at every pass
+                below, above = (replay(x, self.student) for x in (below, above))
+            found = hypergradient(
+                below,
+                above,
+                hyper=hyper,
+                steps=self.steps + 1,
+                method=self.method,
+                **step,
+            )
         return list(found.gradients), found.value
-
-    def _velocity(self) -> list[Any]:
-        """The momentum of every parameter, as the real step left it."""
-        count = len(list(self.student.parameters()))
-        return [self.sgd.state.get(k, {}).get("momentum_buffer") for k in range(count)]
 
 
 def _check(l2t: L2T, theirs: int, ours: int) -> None:
-    for name, known in (("virtual", VIRTUAL), ("statistics", STATISTICS)):
+    for name, known in (("virtual", VIRTUAL), ("bn_virtual", POLICIES)):
         if getattr(l2t, name) not in known:
             raise ValueError(
                 f"L2T: {name} must be in {known}, got {getattr(l2t, name)!r}"
