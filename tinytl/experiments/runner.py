@@ -10,6 +10,7 @@ does at once or not at all. So stopping the program at any moment, by Ctrl-C, by
 by the power switch, loses the cells in progress and nothing else.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -131,11 +132,13 @@ def _compute(cells: list[Cell], folder: Path, progress: Progress) -> None:
     arrived: queue.SimpleQueue[tuple[Cell, dict[str, Any]]] = queue.SimpleQueue()
     from . import worker  # it imports the experiments, which import this file
 
-    workers = [worker.start(_environment()) for _ in range(min(cores(), len(cells)))]
-    for process in workers:
-        arguments = (process, waiting, arrived)
-        threading.Thread(target=_converse, args=arguments, daemon=True).start()
+    pairs = []
     try:
+        for _ in range(min(cores(), len(cells))):
+            process = worker.start(_environment())
+            arguments = (process, waiting, arrived)
+            pairs.append((process, threading.Thread(target=_converse, args=arguments)))
+            pairs[-1][1].start()
         remaining = len(cells)
         while remaining:
             try:
@@ -152,8 +155,10 @@ def _compute(cells: list[Cell], folder: Path, progress: Progress) -> None:
                 keep(cell, message["result"], message["seconds"], folder)
                 remaining -= 1
     finally:
-        for process in workers:
+        for process, thread in pairs:
             process.kill()
+            thread.join()  # it sees the end of the pipe
+            process.stdout.close()  # type: ignore[union-attr]
             process.wait()
 
 
@@ -163,8 +168,7 @@ def _converse(process: Any, waiting: Any, arrived: Any) -> None:
         try:
             cell = waiting.get_nowait()
         except queue.Empty:
-            process.stdin.close()
-            return
+            break
         began = time.perf_counter()
         request = {"experiment": cell.experiment, "settings": cell.settings}
         try:
@@ -180,7 +184,9 @@ def _converse(process: Any, waiting: Any, arrived: Any) -> None:
                 raise EOFError
         except (OSError, EOFError, ValueError):
             arrived.put((cell, {"error": "its process ended before it had finished"}))
-            return
+            break
+    with contextlib.suppress(OSError):  # of what could not be said any more
+        process.stdin.close()
 
 
 def _environment() -> dict[str, str]:
