@@ -9,6 +9,7 @@ derivatives are conv (towards g), conv_dx (towards x) and conv_dw (towards w), a
 gradients of any one of them are the other two.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -19,6 +20,7 @@ from .shapes import Pair, Window
 Array = np.ndarray
 
 BLOCK = 1 << 20  # values of the matrix of columns worked on at a time: in cache
+SMALL = 1 << 19  # multiplications below which BLAS is faster on one thread
 
 
 def conv(x: Array, w: Array, window: Window, groups: int) -> Array:
@@ -31,13 +33,16 @@ def conv(x: Array, w: Array, window: Window, groups: int) -> Array:
     Shapes. x (N,C,H,W), w (F,C/G,U,V) -> (N,F,I,J).
     """
     n, filters = len(x), len(w)
-    i, j = window.out
     rows = w.reshape(groups, filters // groups, -1)  # G, F/G, C/G*U*V
-    y = np.empty((n, filters, i, j), x.dtype)
+    y = np.empty((n, filters, *window.out), x.dtype)
+    small = w.size * window.out[0] * window.out[1] <= SMALL
     for images in _blocks(n, x.shape[1], window):
+        block = y[images].reshape(-1, groups, filters // groups, math.prod(window.out))
         columns = unfold(x[images], window, groups)  # G, C/G*U*V, n*I*J
-        block = (rows @ columns).reshape(filters, -1, i, j)
-        y[images] = block.transpose(1, 0, 2, 3)
+        if small:
+            block[...] = rows @ _per_image(columns, len(block))
+        else:
+            block[...] = _per_image(rows @ columns, len(block))
     return y
 
 
@@ -66,9 +71,16 @@ def conv_dw(x: Array, gy: Array, window: Window, groups: int) -> Array:
     n, channels, filters = len(x), x.shape[1], gy.shape[1]
     size = channels // groups * window.kernel[0] * window.kernel[1]
     gw = np.zeros((groups, filters // groups, size), x.dtype)
+    small = gw.size * window.out[0] * window.out[1] <= SMALL
     for images in _blocks(n, channels, window):
         columns = unfold(x[images], window, groups)
-        gw += _by_group(gy[images], groups) @ columns.transpose(0, 2, 1)
+        g = _by_group(gy[images], groups)
+        if small:
+            count = len(gy[images])
+            columns = _per_image(columns, count).transpose(0, 1, 3, 2)
+            gw += (_per_image(g, count) @ columns).sum(axis=0)
+        else:
+            gw += g @ columns.transpose(0, 2, 1)
     return gw.reshape(filters, channels // groups, *window.kernel)
 
 
@@ -109,6 +121,12 @@ def crop(padded: Array, window: Window) -> Array:
     """Transpose of pad: the images without the padding around them."""
     (h, w), (top, left) = window.size, window.padding
     return padded[:, :, top : top + h, left : left + w]
+
+
+def _per_image(columns: Array, n: int) -> Array:
+    """(G, K, N*I*J) -> (N, G, K, I*J), a view: one matrix for each image."""
+    groups, k, _ = columns.shape
+    return columns.reshape(groups, k, n, -1).transpose(2, 0, 1, 3)
 
 
 def _by_group(gy: Array, groups: int) -> Array:
