@@ -153,41 +153,35 @@ def max_pool_index(x: Array, window: Window) -> Array:
     Shapes. x (N,C,H,W) -> (N,C,I,J).
     """
     padded = pad(x, window, -np.inf)
-    h = np.arange(window.extent[0]) - window.padding[0]
-    w = np.arange(window.extent[1]) - window.padding[1]
-    pixel = h[:, None] * window.size[1] + w
-    first, index = None, None
-    for u in range(window.kernel[0]):
-        for v in range(window.kernel[1]):
-            rows, columns = window.rows(u), window.columns(v)
-            value, here = padded[:, :, rows, columns], pixel[rows, columns]
-            if first is None or index is None:
-                first, index = _inside_first(value, here, x, window)
-            better = (value > first) | (value != value)
-            first = np.where(better, value, first)
-            index = np.where(better, here, index)
-    assert index is not None
-    return index
+    (u_size, v_size), (d, e) = window.kernel, window.dilation
+    best = np.full((*x.shape[:2], *window.out), -np.inf, x.dtype)
+    place = np.empty(best.shape, np.min_scalar_type(u_size * v_size))
+    place[...] = _first_place(window)  # stays, where no value is above -inf
+    for k in range(u_size * v_size):
+        u, v = divmod(k, v_size)
+        value = padded[:, :, window.rows(u), window.columns(v)]
+        better = value > best
+        better |= value != value
+        np.copyto(best, value, where=better)
+        np.copyto(place, k, where=better)
+    rows, columns = (
+        np.arange(i) * s - p
+        for i, s, p in zip(window.out, window.stride, window.padding, strict=True)
+    )
+    start = rows[:, None] * window.size[1] + columns  # pixel of each window's place 0
+    steps = (np.arange(u_size) * d)[:, None] * window.size[1] + np.arange(v_size) * e
+    return start + steps.ravel()[place]
 
 
-def _inside_first(
-    value: Array, here: Array, x: Array, window: Window
-) -> tuple[Array, Array]:
-    """Start below every value, at each window's first pixel that is not padding."""
-    starts = []
-    for n, s, p, d, out in zip(
-        window.size,
-        window.stride,
-        window.padding,
-        window.dilation,
-        window.out,
-        strict=True,
-    ):
-        start = np.arange(out) * s - p
-        inside = np.where(start < 0, start + -(start // d) * d, start)
-        starts.append(np.minimum(inside, n - 1))
-    index = starts[0][:, None] * window.size[1] + starts[1]
-    return np.full(value.shape, -np.inf, x.dtype), np.broadcast_to(index, value.shape)
+def _first_place(window: Window) -> Array:
+    """The first place in each window, u * V + v, that is not padding: (I, J)."""
+    u, v = (
+        np.maximum(-((np.arange(i) * s - p) // d), 0)
+        for i, s, p, d in zip(
+            window.out, window.stride, window.padding, window.dilation, strict=True
+        )
+    )
+    return u[:, None] * window.kernel[1] + v
 
 
 def gather(x: Array, index: Array) -> Array:
