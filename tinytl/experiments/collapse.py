@@ -31,7 +31,7 @@ Exactly 0? Yes, in exact arithmetic. A computer's matrix product adds up the ter
 different filters in different orders, so their last digits differ. Here weights are
 float32, and everything between two updates is computed in float64: what differs is the
 16th digit, and rounding the updated weights to float32 removes it. In float32
-throughout, the spread of conv1 and conv2 is not 0 but about 1e-8.
+throughout, the spread of conv1 and conv2 is not 0 but 1e-8 to 1e-7.
 """
 
 import math

@@ -49,7 +49,8 @@ def section(
             f"instead of {settings['lr']}): their equal terms add up, and at the "
             "others’ rate their units die.",
             "For an exact 0, steps are computed in float64 and the weights rounded to "
-            "float32. In float32 throughout, rounding makes differences of about 1e-8.",
+            "float32. In float32 throughout, rounding makes differences of 1e-8 to "
+            "1e-7.",
         ],
         seconds=seconds,
         settings=common(settings, "arm"),

@@ -80,8 +80,8 @@ def legend_below(canvas: Any, axis: Any, columns: int) -> None:
 
 def draw_collapse(results: Mapping[str, Result], path: Path) -> None:
     """Spread by step for each layer, and conv1's filters before and after."""
-    canvas, _ = figure(6.0)
-    above, below = canvas.subfigures(2, 1, height_ratios=[1.5, 1])
+    canvas, _ = figure(5.7)
+    above, below = canvas.subfigures(2, 1, height_ratios=[1.8, 1])
     axes = above.subplots(1, 3, sharey=True)
     for k, (axis, layer) in enumerate(zip(axes, collapse.LAYERS, strict=True)):
         for arm, result in results.items():
@@ -110,6 +110,7 @@ def _powers(low: int, high: int) -> list[str]:
 
 def _draw_filters(canvas: Any, results: Mapping[str, Result]) -> None:
     """Two rows, before and after; one column an arm; 8 x 4 filters in each."""
+    canvas.suptitle("the 32 filters of conv1, before and after training", fontsize=9.5)
     axes = canvas.subplots(2, len(results), squeeze=False)
     for column, (arm, result) in enumerate(results.items()):
         both = [np.array(result[f"conv1_{when}"]) for when in ("before", "after")]
@@ -126,7 +127,7 @@ def _draw_filters(canvas: Any, results: Mapping[str, Result]) -> None:
             f"accuracy {100 * result['accuracy']:.0f} %", fontsize=8.5
         )
     for row, word in enumerate(("before", "after")):
-        axes[row, 0].set_ylabel(f"conv1 {word}", fontsize=8.5)
+        axes[row, 0].set_ylabel(word, fontsize=8.5)
 
 
 def mosaic(filters: np.ndarray, columns: int) -> np.ndarray:

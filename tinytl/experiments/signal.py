@@ -233,6 +233,8 @@ def compute_training(settings: Settings, tick: Tick) -> Result:
         tick(loss)
         if losses[-1] is None:
             break
+    for _ in range(settings["steps"] - len(losses)):
+        tick(loss)  # steps that need not be made any more
     with np.errstate(over="ignore", invalid="ignore"):
         return {
             "loss": losses,

@@ -75,8 +75,8 @@ def _lesson(steps: Sequence[int], runs: Runs) -> str:
         return f"{clear} of {len(keys)}"
 
     return (
-        f"Over the first {steps[-1]} steps, {count('area', 1)} ways to use what a "
-        "network learnt from clothes lead to digits <b>faster</b> than training from "
+        f"Over the first {steps[-1]} steps, {count('area', 1)} ways to reuse what a "
+        "network learnt from clothes learn digits <b>faster</b> than training from "
         f"scratch, by more than chance, and {count('area', -1)} slower. At the last "
         f"step {count('final', 1)} end up <b>higher</b> by more than chance, "
         f"{count('final', -1)} lower. A jump start is not a higher ceiling."
