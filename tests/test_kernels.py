@@ -116,3 +116,24 @@ def test_max_pooling_and_its_scatter_equal_the_plain_ones(name, case):
     ours, theirs = (k.scatter(g, index, view.size) for k in (kernels, plain))
     assert ours.dtype == theirs.dtype == x.dtype
     np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", available())
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_keeping_by_bits_is_selecting(name, dtype):
+    """Also of infinities, NaN and -0, of views in any order, of single numbers."""
+    x = np.array([[np.inf, -np.inf, np.nan, -0.0, 1.5]] * 2, dtype)
+    with use_kernels(name):
+        keep = kernels_for(x).keep
+    masks = ([[1, 0, 1, 0, 1]], [[0], [1]], True, False)
+    for mask in (np.array(m, bool) for m in masks):
+        for values in (x, x[::-1, ::2].T.copy().T, np.asfortranarray(x)):
+            m = (
+                mask
+                if mask.ndim == 0 or mask.shape[1] == 1
+                else mask[:, : values.shape[1]]
+            )
+            kept = keep(values, m)
+            assert kept.dtype == dtype
+            assert np.array_equal(kept, np.where(m, values, dtype(0)), equal_nan=True)
+    assert keep(np.asarray(dtype(3)), np.asarray(False)) == 0

@@ -159,11 +159,11 @@ def max_pool_index(x: Array, window: Window) -> Array:
     place[...] = _first_place(window)  # stays, where no value is above -inf
     for k in range(u_size * v_size):
         u, v = divmod(k, v_size)
-        value = padded[:, :, window.rows(u), window.columns(v)]
+        value = np.ascontiguousarray(padded[:, :, window.rows(u), window.columns(v)])
         better = value > best
         better |= value != value
-        np.copyto(best, value, where=better)
-        np.copyto(place, k, where=better)
+        np.maximum(best, value, out=best)
+        np.maximum(place, better * place.dtype.type(k), out=place)  # k only grows
     rows, columns = (
         np.arange(i) * s - p
         for i, s, p in zip(window.out, window.stride, window.padding, strict=True)
@@ -275,3 +275,16 @@ def standardise_dx(g: Array, x: Array, mean: Array, rstd: Array) -> Array:
     gx -= xs
     gx *= rstd.reshape(shape)
     return gx
+
+
+# -- selection -------------------------------------------------------------------------
+
+
+def keep(x: Array, mask: Array) -> Array:
+    """x where `mask` holds, 0 elsewhere; the mask broadcasts to x.
+
+    The bits, read as an integer, times 1 or 0. Multiplying the number itself would make
+    NaN of an infinity that is not kept, and np.where is ten times slower, because no
+    processor can guess what a random mask will say next.
+    """
+    return (x.view(f"u{x.itemsize}") * mask).view(x.dtype)

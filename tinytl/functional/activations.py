@@ -10,7 +10,7 @@ from tinytl_kernels import Array, namespace
 
 from ..operators import Operand
 from ..tensor import Tensor, record
-from .basic import where
+from .basic import keep, where
 from .promote import floating, number, same_dtype, to
 from .reduce import sum
 from .shape import axis, reshape
@@ -34,9 +34,7 @@ def relu(input: Operand) -> Tensor:
     """
     x = floating("relu", "input", input)
     on = x.data > 0
-    return record(
-        namespace(x.data).maximum(x.data, 0), (x, lambda g: where(on, g, 0.0))
-    )
+    return record(namespace(x.data).maximum(x.data, 0), (x, lambda g: keep(g, on)))
 
 
 def leaky_relu(input: Operand, negative_slope: float = 0.01) -> Tensor:
@@ -87,7 +85,7 @@ def relu6(input: Operand) -> Tensor:
     x = floating("relu6", "input", input)
     on = (x.data > 0) & (x.data < 6)
     value = namespace(x.data).clip(x.data, 0, 6)
-    return record(value, (x, lambda g: where(on, g, 0.0)))
+    return record(value, (x, lambda g: keep(g, on)))
 
 
 def softplus(input: Operand, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -150,7 +148,7 @@ def hardsigmoid(input: Operand) -> Tensor:
     x = floating("hardsigmoid", "input", input)
     on = (x.data > -3) & (x.data < 3)
     value = namespace(x.data).clip(x.data + 3, 0, 6) / 6
-    return record(value, (x, lambda g: where(on, g / 6, 0.0)))
+    return record(value, (x, lambda g: keep(g / 6, on)))
 
 
 def hardswish(input: Operand) -> Tensor:

@@ -7,7 +7,7 @@ Where broadcasting repeated an input, its gradient is the sum over the copies:
 from typing import Any
 
 import numpy as np
-from tinytl_kernels import namespace
+from tinytl_kernels import Array, kernels_for, namespace
 
 from ..operators import Operand
 from ..tensor import Tensor, record
@@ -203,9 +203,18 @@ def where(condition: Operand, input: Operand, other: Operand) -> Tensor:
     xs, zs = x.shape, z.shape
     return record(
         namespace(c).where(c, x.data, z.data),
-        (x, lambda g: sum_to(where(c, g, 0.0), xs)),
-        (z, lambda g: sum_to(where(c, 0.0, g), zs)),
+        (x, lambda g: sum_to(keep(g, c), xs)),
+        (z, lambda g: sum_to(keep(g, ~c), zs)),
     )
+
+
+def keep(input: Tensor, mask: Array) -> Tensor:
+    """y = x where `mask` holds, 0 elsewhere.   Backward. The same selection of gy.
+
+    What most pullbacks with a mask are made of. The mask broadcasts to the input.
+    """
+    value = kernels_for(input.data).keep(input.data, mask)
+    return record(value, (input, lambda g: keep(g, mask)))
 
 
 def clamp(
@@ -247,7 +256,7 @@ def _clamp(mask: Any, shape: tuple[int, ...]) -> Any:
     """Pullback that keeps the gradient where `mask` holds."""
 
     def pullback(g: Tensor) -> Tensor:
-        return sum_to(where(mask, g, 0.0), shape)
+        return sum_to(keep(g, mask), shape)
 
     return pullback
 
