@@ -7,6 +7,7 @@ of the batches. So every number is repeated over seeds, and stated with an inter
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -83,6 +84,7 @@ def paired_difference(
     return mean_interval(x - y, level)
 
 
+@cache
 def t_quantile(level: float, df: int) -> float:
     """The t with P(-t < T < t) = level, T of Student's distribution with df degrees.
 
