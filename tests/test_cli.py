@@ -140,3 +140,50 @@ def test_ctrl_c_keeps_results_and_says_how_to_go_on(tmp_path):
     assert f"{kept} of 5 results are kept in {folder}" in error
     assert f"tinytl demo --out {folder} --seed 0 --seeds 8 --only collapse" in error
     assert "Traceback" not in error
+
+
+def test_transfer_runs_one_method_as_it_is_told(tmp_path, monkeypatch, capsys):
+    asked = {}
+
+    def run(task, settings, out, every):
+        asked.update(task=task, settings=settings, out=out, every=every)
+        if settings.seed == 13:
+            raise KeyboardInterrupt
+        return {"accuracy": 0.5, "images": {"names": ["train", "the test images"]}}
+
+    monkeypatch.setattr("tinytl.experiments.single.run", run)
+    command = [
+        "transfer",
+        "--method",
+        "l2t-www",
+        "--source",
+        "resnet32",
+        "--source-weights",
+        "W",
+        "--target",
+        "vgg9",
+        "--data",
+        "cifar10",
+        "--root",
+        "D",
+        "--per-class",
+        "10",
+        "--seed",
+        "3",
+        "--h-input",
+        "pooled",
+        "--steps",
+        "1",
+    ]
+    assert cli.main(command) == 0
+    assert "accuracy 50.00 % on the test images" in capsys.readouterr().out
+    assert asked["task"].per_class == 10
+    assert asked["task"].source_weights == "W"
+    assert asked["settings"].method == "l2t-www"
+    assert asked["settings"].options == {"which": "pooled", "steps": 1}
+    assert str(asked["out"]) == "l2t-www-cifar10-10-3.json"
+    assert cli.main([*command, "--seed", "13"]) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    wrong = ["transfer", "--method", "ufm", "--data", "cifar10", "--scale", "flat"]
+    assert cli.main(wrong) == 2
+    assert "are for --method l2t-www" in capsys.readouterr().err

@@ -1,7 +1,8 @@
 """The ``tinytl`` command.
 
-tinytl demo   three experiments with figures and a report
-tinytl info   what is installed, and what computes
+tinytl demo       three experiments with figures and a report
+tinytl transfer   one run of a transfer method on official images
+tinytl info       what is installed, and what computes
 """
 
 import argparse
@@ -12,11 +13,16 @@ import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tinytl_kernels
 
 from . import __version__
+from .experiments.single import DATA, TARGETS, Task
+from .transfer import METHODS, Settings
+from .transfer.matching import SCALES
+from .transfer.meta import H_INPUTS
 
 EXPERIMENTS = ("collapse", "signal", "transfer")
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
@@ -55,9 +61,81 @@ def _parser() -> argparse.ArgumentParser:
         "--only", choices=EXPERIMENTS, action="append", default=[], help="repeatable"
     )
     demo.set_defaults(run=_demo)
+    _add_transfer(commands)
     info = commands.add_parser("info", help="what is installed, and what computes")
     info.set_defaults(run=_info)
     return parser
+
+
+def _add_transfer(commands: Any) -> None:
+    transfer = commands.add_parser(
+        "transfer",
+        help="one run of a transfer method on official images",
+        description="Train a target network with help from a pretrained source. A run "
+        "that was stopped goes on where it was; a finished one is not run again.",
+    )
+    add = transfer.add_argument
+    add("--method", choices=METHODS, required=True)
+    add("--data", choices=DATA, required=True)
+    add("--root", default="data", metavar="DIR", help="folder of the official files")
+    add("--per-class", type=_number(0), default=0, help="images a class (0: all)")
+    add("--source", choices=["resnet32"], default="resnet32")
+    add("--source-weights", metavar="FILE", help="safetensors or original torch file")
+    add("--target", choices=TARGETS, default="vgg9")
+    add("--width", type=_number(1), default=64, help="of vgg9; 16 is a quarter")
+    add("--seed", type=_number(0), default=0)
+    add("--epochs", type=_number(1), default=200)
+    add("--batch-size", type=_number(1), default=128)
+    add("--lr", type=float, default=0.1)
+    add("--steps", type=_number(1), help="steps of the trial (default: 2)")
+    add("--h-input", choices=H_INPUTS, help="what l2t-www looks at (default: map)")
+    add("--scale", choices=SCALES, help="of gamma in l2t-www (default: raw)")
+    add("--every", type=_number(1), default=10, help="epochs between checkpoints")
+    add(
+        "--out", type=Path, metavar="FILE", help="the result (default: by its settings)"
+    )
+    transfer.set_defaults(run=_transfer)
+
+
+def _transfer(options: argparse.Namespace) -> int:
+    from .experiments import single
+
+    asked = {"steps": options.steps, "which": options.h_input, "scale": options.scale}
+    chosen = {name: value for name, value in asked.items() if value is not None}
+    if options.method != "l2t-www" and {"which", "scale"} & set(chosen):
+        raise ValueError("--h-input and --scale are for --method l2t-www")
+    task = Task(
+        options.data,
+        options.root,
+        options.per_class,
+        options.source_weights,
+        options.target,
+        options.width,
+    )
+    settings = Settings(
+        options.method,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        lr=options.lr,
+        seed=options.seed,
+        options=chosen,
+    )
+    name = f"{options.method}-{options.data}-{options.per_class}-{options.seed}.json"
+    out = options.out or Path(name)
+    try:
+        result = single.run(task, settings, out, options.every)
+    except KeyboardInterrupt:
+        print(
+            f"\nStopped. {out}.checkpoint has what was done up to the last "
+            f"{options.every} epochs; the same command goes on from there.",
+            file=sys.stderr,
+        )
+        return 130
+    print(
+        f"accuracy {100 * result['accuracy']:.2f} % on {result['images']['names'][1]}"
+    )
+    print(f"The result: {out}")
+    return 0
 
 
 class _number:
