@@ -44,7 +44,8 @@ def section(
         shows=_shows(by_arm, settings["steps"]),
         limits=[
             "One run of each. That spreads are 0 is a theorem, seen at work; the "
-            "accuracies would differ with another seed.",
+            "accuracies would differ with another seed, and the rates were set by "
+            "looking at such runs: they illustrate, and estimate nothing.",
             f"The arms with equal filters have a lower rate ({settings['lr_equal']} "
             f"instead of {settings['lr']}): their equal terms add up, and at the "
             "others’ rate their units die.",

@@ -1,16 +1,18 @@
-"""Pretrain the source network that transfer starts from.
+r"""Pretrain the source network that transfer starts from.
 
-    python -m tinytl.experiments.pretrain --out FILE
+    OPENBLAS_NUM_THREADS=1 TINYTL_KERNELS=plain \
+        python -m tinytl.experiments.pretrain --out FILE
 
 The task. Clothes (Fashion-MNIST) of ten kinds, each turned by 0, 90, 180 or 270
 degrees: 40 classes. To name the turn, filters must tell the directions of strokes,
 which digits need too; on held-out digits of the training pool this source served better
 than the ten kinds alone.
 
-The same seed gives the same bytes with the same kernels, BLAS and processor.
+The same seed gives the same weights with the same kernels, BLAS, threads and processor.
 """
 
 import argparse
+import os
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -155,7 +157,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         "seed": str(options.seed),
         "accuracy": f"{score:.3f} on 1,000 upright test images, among 40 classes",
         "versions": f"tinytl {known['tinytl']}, NumPy {known['numpy']}, "
-        f"kernels {known['kernels']}",
+        f"kernels {known['kernels']}, "
+        f"OPENBLAS_NUM_THREADS {os.environ.get('OPENBLAS_NUM_THREADS', 'not set')}",
     }
     save(model.state_dict(), options.out, metadata)
     print(f"{options.out}: accuracy {metadata['accuracy']}")
