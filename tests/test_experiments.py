@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tinytl import nn, persistence
+from tinytl import nn
 from tinytl.data import ImageSet
 from tinytl.experiments import (
     collapse,
@@ -309,15 +309,11 @@ def test_turned_images_by_hand():
     assert labels.tolist() == [12, 21]
 
 
-def test_pretraining_twice_gives_the_same_content(tmp_path, capsys):
+def test_pretraining_twice_gives_the_same_bytes(tmp_path, capsys):
     for name in ("a", "b"):
         arguments = ["--out", str(tmp_path / name), "--epochs", "2"]
         assert pretrain.main([*arguments, "--steps-per-epoch", "2"]) == 0
-    one, two = (persistence.load(tmp_path / name) for name in ("a", "b"))
-    assert one.keys() == two.keys()
-    assert all(np.array_equal(one[k].data, two[k].data) for k in one)
-    one, two = (persistence.load_metadata(tmp_path / name) for name in ("a", "b"))
-    assert one == two
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     assert "epoch 2/2" in capsys.readouterr().out
 
 

@@ -566,3 +566,18 @@ def test_several_optimisers_by_name(tmp_path):
         load_checkpoint(tmp_path / "c", optimizer={"phi": optim.SGD([b])})
     with pytest.raises(ValueError, match="its optimizer is None, not SGD"):
         load_checkpoint(tmp_path / "c", optimizer=optim.SGD([a]))
+
+
+def test_equal_contents_are_equal_bytes(tmp_path):
+    """Whatever order the library gives the metadata in, and still its own format."""
+    state = {"b": np.arange(3.0), "a": np.ones((2, 2), np.float32)}
+    metadata = {f"name {k}": str(k) for k in range(12)}
+    for k in range(5):
+        save(state, tmp_path / str(k), metadata)
+    files = {(tmp_path / str(k)).read_bytes() for k in range(5)}
+    assert len(files) == 1
+    again = safetensors.numpy.load(files.pop())
+    assert {k: v.tolist() for k, v in again.items()} == {
+        k: v.tolist() for k, v in state.items()
+    }
+    assert load_metadata(tmp_path / "0") == metadata

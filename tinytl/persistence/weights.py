@@ -108,7 +108,21 @@ def write(
     arrays = {name: _array(name, value) for name, value in state.items()}
     text = {**text, FORMAT: "1"}
     text[DIGEST] = _digest(arrays, text)
-    write_atomically(path, library.save(arrays, text))
+    write_atomically(path, _ordered(library.save(arrays, text)))
+
+
+def _ordered(content: bytes) -> bytes:
+    """The same file with its metadata in order of name: the library's order is random.
+
+    So equal contents are equal bytes. The header is padded with spaces, as the format
+    has it, to a multiple of 8.
+    """
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
 def _array(name: str, value: Any) -> Array:
