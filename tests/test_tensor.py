@@ -94,6 +94,42 @@ def test_arrays_and_numbers_mix_with_tensors_from_both_sides():
     assert abs(-x).tolist() == [1, 2]
 
 
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        *((name, ()) for name in ("exp", "log", "sqrt", "abs", "relu", "sigmoid")),
+        *((name, ()) for name in ("tanh", "sum", "mean", "var", "amax", "amin")),
+        *((name, ()) for name in ("flatten", "squeeze", "log_softmax", "softmax")),
+        *((name, (1, True)) for name in ("sum", "mean", "amax", "amin")),
+        ("var", (1, False, True)),
+        ("pow", (2,)),
+        ("clamp", (0.2, 0.8)),
+        ("clamp", (None, 0.5)),
+        ("matmul", (np.arange(12.0).reshape(4, 3),)),
+        ("transpose", (0, 1)),
+        ("unsqueeze", (1,)),
+        ("permute", ((1, 0),)),
+        ("expand", ((2, 3, 4),)),
+        ("reshape", ((2, 6),)),
+    ],
+)
+def test_a_method_is_the_function_of_its_name(name, args):
+    x = Tensor(np.linspace(0.1, 1, 12).reshape(3, 4), requires_grad=True)
+    method, function = getattr(x, name)(*args), getattr(F, name)(x, *args)
+    assert np.array_equal(method.data, function.data)
+    weights = Tensor(np.ones(method.shape))
+    ours, theirs = (grad(y, x, weights)[0] for y in (method, function))
+    assert np.array_equal(ours.data, theirs.data)
+
+
+def test_shapes_are_given_as_numbers_or_as_one_sequence():
+    x = Tensor(np.arange(6.0).reshape(2, 3))
+    assert x.reshape(3, 2).shape == x.view([3, 2]).shape == (3, 2)
+    assert x.permute(1, 0).tolist() == x.permute((1, 0)).tolist() == x.T.tolist()
+    assert x.expand(2, -1, 3).shape == x.expand((2, -1, 3)).shape == (2, 2, 3)
+    assert x.view(-1).shape == (6,)
+
+
 def test_items_and_lengths_of_the_wrong_shape_are_errors():
     with pytest.raises(ValueError, match="exactly one value, shape is"):
         Tensor([1.0, 2.0]).item()

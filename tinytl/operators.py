@@ -171,6 +171,10 @@ class Operators:
         """The same values in another shape; one size may be -1."""
         return tinytl.functional.reshape(self, _sizes(shape))
 
+    def view(self, *shape: int | Sequence[int]) -> "Tensor":
+        """The same as reshape; a copy is made where the order in memory needs it."""
+        return self.reshape(*shape)
+
     def permute(self, *dims: int | Sequence[int]) -> "Tensor":
         """Dimensions in another order."""
         return tinytl.functional.permute(self, _sizes(dims))
