@@ -57,3 +57,32 @@ def test_pytorch_ends_where_the_page_says():
     for _, ours, theirs, true in beyond.slips():
         assert ours == pytest.approx(true, rel=1e-15)
         assert theirs != pytest.approx(true, rel=1e-9)
+
+
+SIZES = {
+    "graph, tensor, operators": ("tinytl/graph", "tinytl/tensor", "tinytl/operators"),
+    "functional": ("tinytl/functional/*",),
+    "kernels": ("kernels/**/*",),
+    "nn, optim, models": ("tinytl/nn/*", "tinytl/optim/*", "tinytl/models/*"),
+    "data, persistence": ("tinytl/data/*", "tinytl/persistence/*"),
+    "bilevel, transfer": ("tinytl/bilevel/*", "tinytl/transfer/*"),
+    "experiments": ("tinytl/experiments/*", "tinytl/cli"),
+    "tests, reference": ("tests/*", "reference/**/*"),
+}
+
+
+def test_the_sizes_are_what_the_readme_says():
+    """Within a tenth, so that not every change has to touch the table."""
+    from test_architecture import code_lines
+
+    text = (ROOT / "README.md").read_text()
+    for part, patterns in SIZES.items():
+        shown = int(re.search(rf"^\| {part} \| (\d+) \|", text, re.M)[1])
+        files = {path for p in patterns for path in ROOT.glob(f"{p}.py")}
+        assert sum(len(code_lines(path)) for path in files) == pytest.approx(
+            shown, rel=0.1
+        ), part
+    import tinytl
+
+    count = int(re.search(r"(\d+) differentiable operations", text)[1])
+    assert count == len(tinytl.functional.__all__)
