@@ -49,6 +49,11 @@ def test_what_a_tensor_cannot_hold_is_a_type_error(data):
         Tensor(data)
 
 
+def test_ragged_sequences_are_refused():
+    with pytest.raises(ValueError, match="nested sequences of equal lengths"):
+        Tensor([[1.0, 2.0], [3.0]])
+
+
 def test_arrays_are_shared_not_copied():
     array = np.ones(3)
     assert Tensor(array).data is array
@@ -75,6 +80,8 @@ def test_a_tensor_reads_like_an_array():
     assert ((x > 2) == (x >= 3)).data.all()
     assert ((x < 2) != (x >= 2)).data.all()
     assert len({x, x}) == 1
+    assert x != None  # noqa: E711 - no Tensor of bools, as for everything else
+    assert x != "text"
 
 
 def test_repr_shows_values_dtype_and_history():

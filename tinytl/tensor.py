@@ -195,10 +195,12 @@ class Tensor(Operators):
     # -- comparisons: bools, without gradient
 
     def __eq__(self, other: object) -> "Tensor":  # type: ignore[override]
-        return Tensor(self.data == as_array(other))
+        values = _comparable(other)
+        return NotImplemented if values is None else Tensor(self.data == values)
 
     def __ne__(self, other: object) -> "Tensor":  # type: ignore[override]
-        return Tensor(self.data != as_array(other))
+        values = _comparable(other)
+        return NotImplemented if values is None else Tensor(self.data != values)
 
     def __lt__(self, other: Operand) -> "Tensor":
         return Tensor(self.data < as_array(other))
@@ -226,7 +228,12 @@ def as_array(data: Any) -> Array:
     if isinstance(data, np.ndarray | np.generic):
         array = np.asarray(data)
     else:
-        array = np.array(data)
+        try:
+            array = np.array(data)
+        except ValueError as error:
+            raise ValueError(
+                f"a Tensor needs nested sequences of equal lengths: {error}"
+            ) from None
         if array.dtype == np.float64:
             array = array.astype(np.float32)
     if array.dtype not in FLOATS and array.dtype.kind not in "biu":
@@ -235,6 +242,14 @@ def as_array(data: Any) -> Array:
             f"{array.dtype} from {type(data).__name__}; convert it first"
         )
     return array
+
+
+def _comparable(other: object) -> Array | None:
+    """`other` as an array; None if it is nothing that a Tensor could equal."""
+    try:
+        return as_array(other)
+    except (TypeError, ValueError):
+        return None
 
 
 def record(value: Array, *edges: tuple[Tensor, Pullback]) -> Tensor:
