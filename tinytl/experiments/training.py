@@ -14,10 +14,10 @@ from ..data import (
     fashion_mnist,
     standardise,
 )
-from ..graph import no_grad
 from ..nn import Module
 from ..optim import Optimizer
 from ..tensor import Tensor, grad
+from ..transfer import training as transfer
 
 Tick = Callable[[float], None]
 """Called after each step with its loss: the progress bar."""
@@ -46,21 +46,13 @@ def train_step(
 def accuracy(
     model: Module, images: np.ndarray, labels: np.ndarray, batch_size: int = 250
 ) -> float:
-    """Share of images whose highest score is that of their label, in [0, 1].
-
-    In eval mode; afterwards every part is in the mode it was in.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
+    """Share of standardised images that get their label, in [0, 1]; in eval mode."""
     dtype = next(model.parameters()).dtype
-    right = 0
-    with no_grad():
-        for index in batches(len(images), batch_size):
-            scores = model(Tensor(images[index].astype(dtype, copy=False))).data
-            right += int((scores.argmax(axis=1) == labels[index]).sum())
-    for module, training in modes:
-        module.training = training
-    return right / len(images)
+
+    def converted(batch: np.ndarray) -> np.ndarray:
+        return batch.astype(dtype, copy=False)
+
+    return transfer.accuracy(model, images, labels, batch_size, converted)
 
 
 def endless(

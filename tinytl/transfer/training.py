@@ -263,15 +263,30 @@ def _mean(reports: Sequence[StepReport], name: str) -> float:
 
 
 def accuracy(
-    network: Module, images: np.ndarray, labels: np.ndarray, batch_size: int = 250
+    network: Module,
+    images: np.ndarray,
+    labels: np.ndarray,
+    batch_size: int = 250,
+    prepare: Callable[[np.ndarray], np.ndarray] = imagenet_scale,
 ) -> float:
-    """Share of uint8 images that get their label, in [0, 1]; in eval mode."""
-    training = network.training
+    """Share of images whose highest score is that of their label, in [0, 1].
+
+    In eval mode; afterwards every part is in the mode it was in.
+
+    Args:
+        network: images -> scores (N, K).
+        images: (N, C, H, W), as `prepare` takes them.
+        labels: (N,).
+        batch_size: how many at a time.
+        prepare: from images to what the network takes; uint8 to ImageNet's scale.
+    """
+    modes = [(module, module.training) for module in network.modules()]
     network.eval()
     right = 0
     with no_grad():
         for index in batches(len(images), batch_size):
-            scores = network(Tensor(imagenet_scale(images[index])))
-            right += int((scores.data.argmax(1) == labels[index]).sum())
-    network.train(training)
+            scores = network(Tensor(prepare(images[index]))).data
+            right += int((scores.argmax(axis=1) == labels[index]).sum())
+    for module, training in modes:
+        module.training = training
     return right / len(images)
