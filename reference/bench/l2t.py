@@ -22,6 +22,8 @@ from .worker import STATUS, memory
 SIDES = {
     "official": "PyTorch, as published",
     "fast": "PyTorch, nothing computed twice",
+    "tinytl": "tinytl, reverse",
+    "unrolled": "tinytl, unrolled",
 }
 
 
@@ -38,6 +40,8 @@ def stepper(
     nets = matching.networks(source, target, h_input=h_input)
     x, labels = torch.randn(batch, 3, 32, 32), torch.randint(10, (batch,))
     options = l2t.Options(T=T, lr=0.01)  # small: on noise, 0.1 soon leaves the numbers
+    if side in ("tinytl", "unrolled"):
+        return _ours(side, nets, x.numpy(), labels.numpy(), T, h_input)
     iterate = {"official": l2t.iteration, "fast": fast.fast_iteration}[side]
     state = l2t.start(nets)
 
@@ -47,6 +51,27 @@ def stepper(
         return report.losses
 
     return step
+
+
+def _ours(
+    side: str, nets: Any, x: Any, labels: Any, T: int, h_input: str | None
+) -> Callable[[], Any]:
+    """The same iteration by tinytl, from the same values."""
+    from tinytl import Tensor
+    from tinytl.models import VGG9, resnet32
+    from tinytl.transfer import L2T
+
+    width = nets.student.target.state_dict()["features.0.weight"].shape[0]
+    method = "reverse" if side == "tinytl" else "unrolled"
+    options = {"which": h_input, "steps": T, "lr": 0.01, "method": method}
+    ours = L2T(resnet32(200), VGG9(10, width=width), nets.pairs, **options)
+    ours.source.load_state_dict(nets.source.state_dict())
+    ours.student.load_state_dict(nets.student.state_dict())
+    pairs = zip(ours.meta.parameters(), nets.meta.parameters(), strict=True)
+    for parameter, value in pairs:
+        parameter.data = value.detach().numpy().reshape(parameter.shape)
+    images, classes = Tensor(x), Tensor(labels)
+    return lambda: {"outer": ours.step(images, classes).outer}
 
 
 def work(args: argparse.Namespace) -> None:
