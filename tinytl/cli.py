@@ -19,6 +19,7 @@ import numpy as np
 import tinytl_kernels
 
 from . import __version__
+from .experiments.runner import cores
 from .experiments.single import DATA, TARGETS, Task
 from .transfer import METHODS, Settings
 from .transfer.matching import SCALES
@@ -205,7 +206,7 @@ def information() -> dict[str, str]:
         f"(available: {', '.join(tinytl_kernels.available())})",
         "BLAS": _blas(),
         "threads": _threads(),
-        "cores": str(_cores()),
+        "cores": str(cores()),
     }
 
 
@@ -233,13 +234,7 @@ def _threads() -> str:
     for name in THREADS:
         if os.environ.get(name):
             return f"{os.environ[name]} ({name})"
-    return f"not set: BLAS takes all {_cores()} cores"
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return f"not set: BLAS takes all {cores()} cores"
 
 
 if __name__ == "__main__":

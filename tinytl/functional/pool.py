@@ -81,6 +81,10 @@ def sum_pool2d(
     """
     x = _images("sum_pool2d", input)
     view = _pool("sum_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
+    return _summed(x, view)
+
+
+def _summed(x: Tensor, view: Window) -> Tensor:
     if x.ndim == 3:
         return squeeze(_sum_pool2d(unsqueeze(x, 0), view), 0)
     return _sum_pool2d(x, view)
@@ -123,7 +127,7 @@ def avg_pool2d(
     """
     x = _images("avg_pool2d", input)
     view = _pool("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
-    total = sum_pool2d(x, kernel_size, stride, padding, ceil_mode)
+    total = _summed(x, view)
     if divisor_override is not None:
         if not isinstance(divisor_override, int) or divisor_override == 0:
             raise ValueError(

@@ -1,9 +1,10 @@
 """What operands become before they are combined: Tensors, of one dtype, or an error."""
 
+import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from tinytl_kernels import Array
 
 from ..operators import Operand
 from ..tensor import FLOATS, Tensor, as_array, record
@@ -75,7 +76,8 @@ def to(input: Operand, dtype: Any) -> Tensor:
     value = as_array(x.data.astype(wanted))
     if wanted not in FLOATS:
         return Tensor(value)
-    return record(value, (x, lambda g: to(g, x.dtype)))
+    before = x.dtype
+    return record(value, (x, lambda g: to(g, before)))
 
 
 def common(operation: str, *operands: Any, floats: bool = False) -> list[Tensor]:
@@ -90,47 +92,30 @@ def common(operation: str, *operands: Any, floats: bool = False) -> list[Tensor]
         operands: Tensors, arrays or numbers.
         floats: integers and bools become float32, as in torch.exp.
     """
-    dtype = result_type(operation, *operands)
+    known = [x if _is_number(x) else tensor(operation, "operand", x) for x in operands]
+    dtype = result_type(known)
     if floats and dtype not in FLOATS:
         dtype = np.dtype(np.float32)
     return [
-        to(x, dtype) if isinstance(x, Tensor) else to(Tensor(_exact(x, dtype)), dtype)
-        for x in (_known(operation, x) for x in operands)
+        to(x, dtype) if isinstance(x, Tensor) else Tensor(np.asarray(x, dtype))
+        for x in known
     ]
 
 
-def _known(operation: str, value: Any) -> Any:
-    return value if _is_number(value) else tensor(operation, "operand", value)
-
-
 def _is_number(value: Any) -> bool:
-    return isinstance(value, float | int) and not isinstance(value, np.ndarray)
+    return isinstance(value, float | int)
 
 
-def _exact(number: float, dtype: np.dtype) -> Array:
-    """A Python number in the wanted dtype at once, not by way of float32."""
-    return np.asarray(number, dtype)
-
-
-def result_type(operation: str, *operands: Any) -> np.dtype:
+def result_type(operands: Sequence[Tensor | float]) -> np.dtype:
     """The dtype that torch.result_type gives for these operands."""
     ranks: list[list[np.dtype]] = [[], [], []]
     for x in operands:
-        if _is_number(x):
-            kind = np.asarray(x).dtype
-            ranks[2].append(np.dtype(np.float32) if kind.kind == "f" else kind)
-        else:
-            x = tensor(operation, "operand", x)
+        if isinstance(x, Tensor):
             ranks[0 if x.ndim else 1].append(x.dtype)
-    result: np.dtype | None = None
-    for rank in ranks:
-        if rank:
-            lower = rank[0]
-            for dtype in rank[1:]:
-                lower = _promote(lower, dtype)
-            result = lower if result is None else _outrank(result, lower)
-    assert result is not None
-    return result
+        else:
+            ranks[2].append(as_array(float(x) if isinstance(x, float) else x).dtype)
+    found = [functools.reduce(_promote, rank) for rank in ranks if rank]
+    return functools.reduce(_outrank, found)
 
 
 def _promote(a: np.dtype, b: np.dtype) -> np.dtype:
@@ -141,8 +126,8 @@ def _promote(a: np.dtype, b: np.dtype) -> np.dtype:
 
 
 def _outrank(higher: np.dtype, lower: np.dtype) -> np.dtype:
-    order = "biuf"
-    kinds = [
-        min(order.index(d.kind), 3 if d.kind == "f" else 1) for d in (higher, lower)
-    ]
-    return higher if kinds[0] >= kinds[1] else _promote(higher, lower)
+    """`higher`, unless `lower` is of a higher kind: bool < integer < float."""
+    order = {"b": 0, "i": 1, "u": 1, "f": 2}
+    return (
+        higher if order[higher.kind] >= order[lower.kind] else _promote(higher, lower)
+    )

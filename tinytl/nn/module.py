@@ -39,10 +39,6 @@ class Parameter(Tensor):
     def __init__(self, data: Any, requires_grad: bool = True):
         super().__init__(data, requires_grad)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Copies (copy, deepcopy, pickle) have the values, not the history."""
-        return type(self), (self.data, self.requires_grad)
-
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
 
