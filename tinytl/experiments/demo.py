@@ -17,7 +17,7 @@ from . import (
     transfer_text,
 )
 from .report import Section, write_report
-from .runner import Cell, Progress, Result, forget, run_cells, seconds_taken
+from .runner import Cell, Progress, Result, bar_class, forget, run_cells, seconds_taken
 
 CELLS: dict[str, Callable[..., list[Cell]]] = {
     "collapse": collapse.cells,
@@ -122,13 +122,7 @@ class Bars:
     """
 
     def __init__(self) -> None:
-        try:
-            from tqdm import tqdm
-        except ImportError as error:
-            raise ImportError(
-                "progress bars need tqdm: pip install 'tinytl[demo]'"
-            ) from error
-        self._tqdm = tqdm
+        self._tqdm = bar_class()
         self._bar: Any = None
 
     def begin(self, stage: str, steps: int, kept: int) -> None:

@@ -273,6 +273,21 @@ def versions() -> Mapping[str, str]:
     }
 
 
+def bar_class() -> Any:
+    """tqdm's progress bar, loaded when one is shown.
+
+    Raises:
+        ImportError: tqdm is not installed; the message says how to.
+    """
+    try:
+        from tqdm import tqdm
+    except ImportError as error:
+        raise ImportError(
+            "progress bars need tqdm: pip install 'tinytl[demo]'"
+        ) from error
+    return tqdm
+
+
 def cores() -> int:
     """Processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):

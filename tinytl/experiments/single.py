@@ -21,7 +21,7 @@ from ..models import VGG9, ResNet, load_source, resnet32
 from ..nn import Module
 from ..persistence import write_atomically
 from ..transfer import Epoch, Run, Settings, generators
-from .runner import cores, versions
+from .runner import bar_class, cores, versions
 
 DATA: dict[str, Callable[..., ImageSet]] = {
     "cifar10": cifar10,
@@ -152,13 +152,7 @@ class _Bar:
         self._bar: Any = None
         self._accuracy = ""
         if wanted:
-            try:
-                from tqdm import tqdm
-            except ImportError as error:
-                raise ImportError(
-                    "progress bars need tqdm: pip install 'tinytl[demo]'"
-                ) from error
-            self._bar = tqdm(total=epochs, unit="epoch", file=sys.stderr)
+            self._bar = bar_class()(total=epochs, unit="epoch", file=sys.stderr)
 
     def __enter__(self) -> _Bar:
         return self
