@@ -1,0 +1,154 @@
+"""The one pool of threads, for all compiled kernels.
+
+A kernel is a compiled function that lets go of Python's lock and does a slice of the
+work: ``kernel(first, last, ...)``. So ordinary Python threads run it side by side. They
+sleep between calls (a pool that spins steals the core from whoever computes next), they
+start when they are first needed, a forked child starts its own, and two threads of the
+user's may call kernels at the same time.
+
+The number of threads is, in this order: what ``set_num_threads`` was told, the
+environment variables ``TINYTL_NUM_THREADS`` and ``OMP_NUM_THREADS``, the cores that
+this process may use.
+"""
+
+import os
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray
+
+SMALL = 1 << 16  # elementary steps below which waking a thread costs more than it saves
+
+_chosen: int | None = None
+_jobs: "queue.SimpleQueue[Callable[[], None]]" = queue.SimpleQueue()
+_workers = 0
+_starting = threading.Lock()
+_own = threading.local()
+
+
+def set_num_threads(n: int) -> None:
+    """Compute with `n` threads from now on, in the whole process.
+
+    Raises:
+        TypeError: not an integer.
+        ValueError: less than 1.
+    """
+    global _chosen
+    if not isinstance(n, int) or isinstance(n, bool):
+        raise TypeError(f"set_num_threads needs an integer, got {n!r}")
+    if n < 1:
+        raise ValueError(f"set_num_threads needs at least 1 thread, got {n}")
+    _chosen = n
+
+
+def get_num_threads() -> int:
+    """Number of threads that kernels use."""
+    if _chosen is not None:
+        return _chosen
+    for name in ("TINYTL_NUM_THREADS", "OMP_NUM_THREADS"):
+        given = os.environ.get(name, "")
+        if given.isdecimal() and int(given) > 0:
+            return int(given)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run(
+    kernel: Callable[..., Any],
+    count: int,
+    *args: Any,
+    work: int | None = None,
+    scratch: tuple[int, Any] | None = None,
+) -> None:
+    """Call ``kernel(first, last, *args)`` on slices that together cover range(count).
+
+    One slice for each thread, the first on the calling one. Slices depend on `count`
+    and on the number of threads alone, so that a run can be repeated bit for bit.
+
+    Args:
+        kernel: a compiled function that releases Python's lock.
+        count: how many independent pieces of work there are.
+        args: passed on.
+        work: elementary steps in all; small work stays on the calling thread.
+        scratch: (elements, dtype) of an array that each thread keeps for itself; then
+            the call is ``kernel(first, last, scratch, *args)``.
+
+    Raises:
+        Exception: the first one that a kernel raised.
+    """
+    threads = min(get_num_threads(), count)
+    if threads < 2 or (work is not None and work < SMALL):
+        kernel(0, count, *_scratch(scratch), *args)
+        return
+    errors: list[BaseException] = []
+    done = queue.SimpleQueue[None]()
+
+    def part(k: int) -> None:
+        try:
+            first, last = count * k // threads, count * (k + 1) // threads
+            kernel(first, last, *_scratch(scratch), *args)
+        except BaseException as error:
+            errors.append(error)
+
+    def job(k: int) -> Callable[[], None]:
+        def work_and_tell() -> None:
+            part(k)
+            done.put(None)
+
+        return work_and_tell
+
+    _start(threads - 1)
+    for k in range(1, threads):
+        _jobs.put(job(k))
+    part(0)
+    for _ in range(1, threads):
+        done.get()
+    if errors:
+        raise errors[0]
+
+
+def workspace(name: str, size: int, dtype: Any) -> Array:
+    """A flat array that the calling thread keeps under `name`, and may use again.
+
+    A fresh array of some megabytes costs as much to page in as to fill. What it holds
+    is lost at the next call with the same name.
+    """
+    kept = _own.__dict__.setdefault((name, np.dtype(dtype)), np.empty(0, dtype))
+    if len(kept) < size:
+        kept = _own.__dict__[name, np.dtype(dtype)] = np.empty(size, dtype)
+    return kept
+
+
+def _scratch(wanted: tuple[int, Any] | None) -> tuple[Array, ...]:
+    return () if wanted is None else (workspace("scratch", *wanted),)
+
+
+def _start(wanted: int) -> None:
+    """Have at least `wanted` workers; they end with the process."""
+    global _workers
+    if _workers < wanted:
+        with _starting:
+            for _ in range(_workers, wanted):
+                threading.Thread(target=_work, daemon=True, name="tinytl").start()
+                _workers += 1
+
+
+def _work() -> None:
+    jobs = _jobs
+    while True:
+        jobs.get()()
+
+
+def _forget() -> None:
+    """After a fork the child has the names of the workers, but not the threads."""
+    global _workers, _jobs, _starting
+    _workers, _jobs, _starting = 0, queue.SimpleQueue(), threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
