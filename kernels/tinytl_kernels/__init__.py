@@ -1,6 +1,6 @@
 """Kernel sets: arrays in, arrays out, no Tensor and no gradient.
 
-A *kernel set* is a module that offers the functions of ``plain.py`` under the same
+A *kernel set* is a module that offers the functions of ``plain`` under the same
 names, with the same arguments and the same results. An operation asks
 ``kernels_for(array)`` and calls what it gets; it never learns which set ran.
 

@@ -1,0 +1,31 @@
+"""The plain kernel set: every kernel in NumPy, written to be read.
+
+N images, C channels in, F filters (channels out), G groups, H W input size, U V kernel
+size, I J output size. Images are (N, C, H, W). No kernel writes to its arguments.
+"""
+
+from .conv import conv, conv_dw, conv_dx, crop, fold, pad, unfold
+from .elementwise import keep
+from .norm import moments, standardise, standardise_dx
+from .pool import gather, max_pool_index, scatter, sum_pool, sum_pool_dx
+from .resize import resample
+
+__all__ = [
+    "conv",
+    "conv_dw",
+    "conv_dx",
+    "crop",
+    "fold",
+    "gather",
+    "keep",
+    "max_pool_index",
+    "moments",
+    "pad",
+    "resample",
+    "scatter",
+    "standardise",
+    "standardise_dx",
+    "sum_pool",
+    "sum_pool_dx",
+    "unfold",
+]
