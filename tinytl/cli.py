@@ -2,6 +2,8 @@
 
 tinytl demo       three experiments with figures and a report
 tinytl transfer   one run of a transfer method on official images
+tinytl compare    many runs: methods, tasks and seeds
+tinytl evidence   tables and curves of these runs
 tinytl info       what is installed, and what computes
 """
 
@@ -19,6 +21,8 @@ import numpy as np
 import tinytl_kernels
 
 from . import __version__
+from .experiments.evidence import plan
+from .experiments.evidence.plan import ARMS, CELLS, USUAL
 from .experiments.runner import cores
 from .experiments.single import DATA, TARGETS, Task
 from .transfer import METHODS, Settings
@@ -63,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.set_defaults(run=_demo)
     _add_transfer(commands)
+    _add_compare(commands)
     info = commands.add_parser("info", help="what is installed, and what computes")
     info.set_defaults(run=_info)
     return parser
@@ -96,6 +101,57 @@ def _add_transfer(commands: Any) -> None:
         "--out", type=Path, metavar="FILE", help="the result (default: by its settings)"
     )
     transfer.set_defaults(run=_transfer)
+
+
+def _add_compare(commands: Any) -> None:
+    compare = commands.add_parser(
+        "compare",
+        help="many runs: methods, tasks and seeds",
+        description="Run every method on every task with every seed, several runs at "
+        "a time, and leave one small file of each. What is finished is not run again, "
+        "and what was stopped goes on where it was: give the same command again.",
+    )
+    add = compare.add_argument
+    add("--cells", nargs="+", choices=CELLS, default=list(CELLS), help="the tasks")
+    add("--arms", nargs="+", choices=ARMS, default=list(USUAL), help="the methods")
+    add("--seed", type=_number(0), default=0, help="the first one")
+    add("--seeds", type=_number(1), default=10, help="runs of each arm in each cell")
+    add("--width", type=_number(1), default=16, help="of vgg9; 64 is all of it")
+    add("--epochs", type=_number(1), default=200)
+    add("--batch-size", type=_number(1), default=128)
+    add("--jobs", type=_number(1), default=2, help="runs at a time, a thread each")
+    add("--cifar10", default="data", metavar="PATH", help="official files, or folder")
+    add("--cifar100", default="data", metavar="PATH", help="official files, or folder")
+    add("--source-weights", required=True, metavar="FILE")
+    add("--results", type=Path, default=Path("results"), metavar="DIR")
+    compare.set_defaults(run=_compare)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from .experiments.evidence import grid
+
+    jobs = plan.jobs(
+        options.cells,
+        options.arms,
+        range(options.seed, options.seed + options.seeds),
+        width=options.width,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+    )
+    root = {"cifar10": options.cifar10, "cifar100": options.cifar100}
+    places = options.results, root, options.source_weights
+    try:
+        grid.run(jobs, *places, processes=options.jobs)
+    except KeyboardInterrupt:
+        done, begun = grid.left(jobs, options.results)
+        print(
+            f"\nStopped. {done} of {len(jobs)} runs are finished and {begun} begun, in "
+            f"{options.results}; the same command goes on from there.",
+            file=sys.stderr,
+        )
+        return 130
+    print(f"{len(jobs)} results in {options.results}")
+    return 0
 
 
 def _transfer(options: argparse.Namespace) -> int:

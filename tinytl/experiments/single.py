@@ -21,6 +21,7 @@ from ..models import VGG9, ResNet, load_source, resnet32
 from ..nn import Module
 from ..persistence import write_atomically
 from ..transfer import Epoch, Run, Settings, generators
+from ..transfer.training import Tick
 from .runner import bar_class, cores, versions
 
 DATA: dict[str, Callable[..., ImageSet]] = {
@@ -55,9 +56,22 @@ class Task:
 
 
 def run(
-    task: Task, settings: Settings, out: Path, every: int = 10, progress: bool = True
+    task: Task,
+    settings: Settings,
+    out: Path,
+    every: int = 10,
+    progress: bool = True,
+    tick: Tick | None = None,
 ) -> dict[str, Any]:
     """Train, write the result to `out`, and return it; read it if it is there already.
+
+    Args:
+        task: what is learned from what.
+        settings: how.
+        out: file of the result.
+        every: epochs between measuring the accuracy and keeping a checkpoint.
+        progress: show a bar.
+        tick: told about each epoch, too.
 
     Raises:
         ValueError: parts that do not fit, or `out` holds another run's result.
@@ -77,7 +91,13 @@ def run(
         if checkpoint.exists():
             one.resume(checkpoint)
             bar.start(len(one.epochs))
-        one.train((test.images, test.labels), every, checkpoint, bar.tick)
+
+        def told(epoch: Epoch) -> None:
+            bar.tick(epoch)
+            if tick is not None:
+                tick(epoch)
+
+        one.train((test.images, test.labels), every, checkpoint, told)
     document |= {
         "versions": {**versions(), "cores": cores()},
         "images": {

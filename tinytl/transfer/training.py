@@ -29,7 +29,7 @@ from ..nn import Module
 from ..persistence import load_checkpoint, save_checkpoint
 from ..tensor import Tensor
 from .l2t import L2T, StepReport
-from .matching import Pair
+from .matching import Pair, Weights
 
 METHODS: dict[str, dict[str, Any]] = {
     "scratch": {"beta": 0.0},
@@ -96,6 +96,11 @@ class Epoch:
         outer: the loss that the meta-networks make small; None without them.
         lambdas: mean weight of each pair, in order; empty without pairs.
         accuracy: on the test images, if it was measured after this epoch.
+        peaks: C max_c omega_c of each pair, mean over the images: 1 if all channels
+            count alike, C if one counts alone.
+        gammas: mean of each pair's gamma; empty without them, as the next.
+        uneven: standard deviation over gamma's nine places by their mean, mean over
+            images and channels: 0 if all places count alike.
     """
 
     number: int
@@ -105,6 +110,26 @@ class Epoch:
     outer: float | None
     lambdas: list[float]
     accuracy: float | None = None
+    peaks: list[float] = field(default_factory=list)
+    gammas: list[float] = field(default_factory=list)
+    uneven: list[float] = field(default_factory=list)
+
+
+def summary(weights: Sequence[Weights]) -> dict[str, list[float]]:
+    """lambdas, peaks, gammas and uneven of ``Epoch`` for one batch's weights."""
+    found: dict[str, list[float]] = {
+        "lambdas": [float(w.lambda_.data.mean()) for w in weights],
+        "peaks": [
+            float(w.omega.data.max(1).mean()) * w.omega.shape[1] for w in weights
+        ],
+        "gammas": [],
+        "uneven": [],
+    }
+    for gamma in (w.gamma.data for w in weights if w.gamma is not None):
+        found["gammas"].append(float(gamma.mean()))
+        spread = gamma.std((2, 3)) / gamma.mean((2, 3))
+        found["uneven"].append(float(spread.mean()))
+    return found
 
 
 def generators(seed: int) -> dict[str, np.random.Generator]:
@@ -191,7 +216,7 @@ class Run:
         settings, number = self.settings, len(self.epochs)
         self.l2t.sgd.param_groups[0]["lr"] = self.rate(number)
         self.l2t.student.train()
-        reports, lambdas = [], []
+        reports, summaries = [], []
         for index in batches(
             len(self.images), settings.batch_size, self.random["order"]
         ):
@@ -200,7 +225,7 @@ class Run:
                 chosen = random_crop_flip(chosen, self.random["augment"])
             x = Tensor(imagenet_scale(chosen))
             reports.append(self.l2t.step(x, Tensor(self.labels[index])))
-            lambdas.append([w.lambda_.data.mean() for w in reports[-1].weights])
+            summaries.append(summary(reports[-1].weights))
         outer = [r.outer for r in reports if r.outer is not None]
         return Epoch(
             number,
@@ -208,8 +233,13 @@ class Run:
             _mean(reports, "loss"),
             _mean(reports, "cross_entropy"),
             float(np.mean(outer)) if outer else None,
-            np.mean(lambdas, axis=0).tolist() if self.l2t.pairs else [],
-            None if test is None else accuracy(self.l2t.student.target, *test),
+            accuracy=None
+            if test is None
+            else accuracy(self.l2t.student.target, *test),
+            **{
+                name: np.mean([one[name] for one in summaries], axis=0).tolist()
+                for name in summaries[0]
+            },
         )
 
     # -- stopping and going on
