@@ -22,6 +22,8 @@ SHIPPED = sorted([*ROOT.glob("tinytl/**/*.py"), *ROOT.glob("kernels/**/*.py")])
 # A file may import from lower floors and from its own floor, never from a higher one.
 FLOORS = [
     "tinytl_kernels",
+    "tinytl.devices",
+    "tinytl.cuda",
     "tinytl.graph",
     "tinytl.operators",
     "tinytl.tensor",

@@ -7,6 +7,8 @@ at ``graph.py`` and ``tensor.py``.
 import numpy as np
 from tinytl_kernels import use_kernels
 
+from . import cuda
+from .devices import device
 from .graph import detect_anomaly, enable_grad, is_grad_enabled, no_grad
 from .tensor import Tensor, grad
 
@@ -22,7 +24,9 @@ int64 = np.dtype(np.int64)
 
 __all__ = [
     "Tensor",
+    "cuda",
     "detect_anomaly",
+    "device",
     "enable_grad",
     "float32",
     "float64",

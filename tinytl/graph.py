@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
+from tinytl_kernels import namespace
 
 Pullback = Callable[[Any], Any]  # Tensor -> Tensor
 _numbers = itertools.count()
@@ -181,7 +181,7 @@ def detect_anomaly() -> Iterator[None]:
     """Report the first NaN or infinity, with the operation and the layer that made it.
 
     Every value and every gradient computed inside the block is checked, which costs a
-    pass over memory each.
+    pass over memory each, and on a GPU waits for each.
 
     Raises:
         ValueError: from the operation or the gradient that is not finite.
@@ -219,9 +219,10 @@ def layer_path() -> str:
 
 def check_finite(array: Any, what: str, where: str) -> None:
     """Raise ValueError if `array` holds a NaN or an infinity."""
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        kinds = "NaN" if np.isnan(array).any() else "infinity"
-        count = int(array.size - np.isfinite(array).sum())
+    xp = namespace(array)
+    if array.dtype.kind == "f" and not xp.isfinite(array).all():
+        kinds = "NaN" if xp.isnan(array).any() else "infinity"
+        count = int(array.size - xp.isfinite(array).sum())
         place = f" in layer {where}" if where else ""
         raise ValueError(
             f"{what}{place} holds {kinds}: {count} of {array.size} values are not "

@@ -13,6 +13,9 @@ from tinytl_kernels import Array
 
 import tinytl
 
+from .devices import device as Device
+from .devices import split_arguments
+
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
@@ -188,9 +191,40 @@ class Operators:
         """All dimensions in reverse order."""
         return tinytl.functional.permute(self, range(self.data.ndim)[::-1])
 
-    def to(self, dtype: "DTypeLike") -> "Tensor":
-        """The values in another dtype; the gradient returns in this one."""
-        return tinytl.functional.to(self, dtype)
+    def to(
+        self,
+        *args: "DTypeLike | Device | Tensor",
+        device: str | Device | None = None,
+        dtype: "DTypeLike | None" = None,
+    ) -> "Tensor":
+        """The values on another device, in another dtype, or both, as ``to("cuda")``.
+
+        Args:
+            args: a device, a dtype, both in this order, or a Tensor to be like.
+            device: "cpu" or "cuda".
+            dtype: of the result.
+
+        The gradient comes back to this device, in this dtype.
+
+        Raises:
+            ImportError: CuPy, which "cuda" needs, is not installed.
+            RuntimeError: there is no usable GPU.
+            MemoryError: its memory does not suffice; what was asked, what is free.
+            ValueError: there is no such device.
+            TypeError: no such dtype, or neither device nor dtype given.
+        """
+        if len(args) == 1 and isinstance(args[0], tinytl.Tensor):
+            args = (args[0].device, args[0].dtype)
+        place, kind = split_arguments(args, device, dtype)
+        return tinytl.functional.to(self, kind, device=place)
+
+    def cuda(self) -> "Tensor":
+        """The values on the GPU; raises what ``to`` raises."""
+        return self.to(device="cuda")
+
+    def cpu(self) -> "Tensor":
+        """The values in the computer's memory; waits until they are computed."""
+        return self.to(device="cpu")
 
     def float(self) -> "Tensor":
         """The values as float32."""

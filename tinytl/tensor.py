@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tinytl_kernels import Array, namespace
+from tinytl_kernels.devices import device_type, is_array, move
 
+from .devices import check_together
+from .devices import device as Device
 from .graph import (
     Node,
     Pullback,
@@ -47,7 +50,8 @@ class Tensor(Operators):
             with respect to it can be asked for. Needs a floating dtype.
 
     Attributes:
-        data: the NumPy array. Replace it if you must; never write into it.
+        data: the array, NumPy's or, on a GPU, CuPy's. Replace it if you must; never
+            write into it.
         grad: Tensor left by ``backward``, or None. ``grad()`` leaves nothing behind.
 
     Raises:
@@ -80,6 +84,11 @@ class Tensor(Operators):
     def dtype(self) -> np.dtype:
         """NumPy dtype of the values."""
         return self.data.dtype
+
+    @property
+    def device(self) -> Device:
+        """Where the values are: device("cpu") or device("cuda")."""
+        return Device(device_type(self.data))
 
     @property
     def ndim(self) -> int:
@@ -126,11 +135,20 @@ class Tensor(Operators):
         return self.data.size
 
     def numpy(self) -> Array:
-        """The values as an array: the Tensor's own, not to be written to."""
+        """The values as a NumPy array: the Tensor's own, not to be written to.
+
+        Raises:
+            TypeError: they are on a GPU.
+        """
+        if device_type(self.data) != "cpu":
+            raise TypeError(
+                f"can't convert a Tensor on {self.device} to numpy; use Tensor.cpu() "
+                "to copy it to the computer's memory first"
+            )
         return self.data
 
     def item(self) -> float | int | bool:
-        """The single value as a Python number."""
+        """The single value as a Python number; on a GPU, waits until it is there."""
         if self.data.size != 1:
             raise ValueError(f"item: needs exactly one value, shape is {self.shape}")
         return self.data.item()
@@ -166,9 +184,11 @@ class Tensor(Operators):
         return type(self), (self.data, self.requires_grad)
 
     def __repr__(self) -> str:
-        text = np.array2string(self.data, separator=", ", prefix="Tensor(", precision=4)
-        dtype = "" if self.dtype == np.float32 else f", dtype={self.dtype}"
-        return f"Tensor({text}{dtype}{', requires_grad=True' * self.requires_grad})"
+        values = move(self.data, "cpu")
+        text = np.array2string(values, separator=", ", prefix="Tensor(", precision=4)
+        text += "" if values is self.data else f", device='{self.device}'"
+        text += "" if self.dtype == np.float32 else f", dtype={self.dtype}"
+        return f"Tensor({text}{', requires_grad=True' * self.requires_grad})"
 
     def __len__(self) -> int:
         if not self.shape:
@@ -190,29 +210,31 @@ class Tensor(Operators):
     def __array__(
         self, dtype: "DTypeLike | None" = None, copy: bool | None = None
     ) -> Array:
-        return np.array(self.data, dtype=dtype, copy=copy)
+        return np.array(self.numpy(), dtype=dtype, copy=copy)
 
     # -- comparisons: bools, without gradient
 
     def __eq__(self, other: object) -> "Tensor":  # type: ignore[override]
-        values = _comparable(other)
-        return NotImplemented if values is None else Tensor(self.data == values)
+        if not _comparable(other):
+            return NotImplemented
+        return Tensor(self.data == _beside(self, other))
 
     def __ne__(self, other: object) -> "Tensor":  # type: ignore[override]
-        values = _comparable(other)
-        return NotImplemented if values is None else Tensor(self.data != values)
+        if not _comparable(other):
+            return NotImplemented
+        return Tensor(self.data != _beside(self, other))
 
     def __lt__(self, other: Operand) -> "Tensor":
-        return Tensor(self.data < as_array(other))
+        return Tensor(self.data < _beside(self, other))
 
     def __le__(self, other: Operand) -> "Tensor":
-        return Tensor(self.data <= as_array(other))
+        return Tensor(self.data <= _beside(self, other))
 
     def __gt__(self, other: Operand) -> "Tensor":
-        return Tensor(self.data > as_array(other))
+        return Tensor(self.data > _beside(self, other))
 
     def __ge__(self, other: Operand) -> "Tensor":
-        return Tensor(self.data >= as_array(other))
+        return Tensor(self.data >= _beside(self, other))
 
     __hash__ = object.__hash__
 
@@ -225,7 +247,9 @@ def as_array(data: Any) -> Array:
     """Array of a Tensor, an array (shared), a number or nested sequences of numbers."""
     if isinstance(data, Tensor):
         return data.data
-    if isinstance(data, np.ndarray | np.generic):
+    if device_type(data) == "cuda":
+        array = data
+    elif isinstance(data, np.ndarray | np.generic):
         array = np.asarray(data)
     else:
         try:
@@ -244,12 +268,37 @@ def as_array(data: Any) -> Array:
     return array
 
 
-def _comparable(other: object) -> Array | None:
-    """`other` as an array; None if it is nothing that a Tensor could equal."""
+def copied(value: Any, like: Tensor) -> Array:
+    """A copy of a Tensor, array or numbers, in the dtype and on the device of `like`.
+
+    In rows (C order), whatever the order in memory was.
+    """
+    array = value.data if isinstance(value, Tensor) else value
+    if not is_array(array):
+        array = np.asarray(array)
+    away = move(array, device_type(like.data))
+    return namespace(away).array(away, like.dtype, order="C")
+
+
+def _comparable(other: object) -> bool:
+    """Whether `other` is something that a Tensor could equal."""
     try:
-        return as_array(other)
+        as_array(other)
     except (TypeError, ValueError):
-        return None
+        return False
+    return True
+
+
+def _beside(x: Tensor, other: Any) -> Array:
+    """`other` as an array to compare `x` with, on the same device.
+
+    A single value in the computer's memory may stand beside a Tensor on a GPU.
+    """
+    y = Tensor(other)
+    if not y.shape and y.device.type == "cpu" != x.device.type:
+        return y.item()
+    check_together("comparison", left=x.data, right=y.data)
+    return y.data
 
 
 def record(value: Array, *edges: tuple[Tensor, Pullback]) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from tinytl_kernels import Array
+from tinytl_kernels.devices import move
 
 from ..nn import Module
 from ..optim import Optimizer
@@ -24,6 +25,9 @@ class Snapshot:
 
         with Snapshot.take(net, optimizer=sgd, generators=[rng]):
             ...  # try something: nothing of it remains
+
+    Values come back to the device where their Tensor is by then; what an optimiser
+    remembers follows its parameter at the next step.
 
     Not part of it: ``.grad``, which modules are in training mode, and which Tensor an
     attribute refers to (the values of the Tensors that were there are restored), and
@@ -82,7 +86,7 @@ class Snapshot:
     def restore(self) -> None:
         """Put everything back as it was; any number of times."""
         for x, array in self._values:
-            x.data = array
+            x.data = move(array, x.device.type)
         if self._optimizer is not None and self._memory is not None:
             _restore_optimizer(self._optimizer, self._memory)
         for generator, state in self._randomness:

@@ -8,25 +8,32 @@ from typing import Any
 
 import numpy as np
 from tinytl_kernels import Array, kernels_for, namespace
+from tinytl_kernels.devices import device_type
 
+from ..devices import check_together
 from ..operators import Operand
 from ..tensor import Tensor, record
-from .promote import common, number, tensor
+from .promote import common, number, tensor, to
 from .reduce import sum_to
 
 
 def broadcastable(operation: str, *operands: Any, floats: bool = False) -> list[Tensor]:
     """Operands as Tensors of one dtype whose shapes broadcast, or a ValueError."""
     tensors = common(operation, *operands, floats=floats)
+    _check_shapes(operation, *(x.shape for x in tensors))
+    return tensors
+
+
+def _check_shapes(operation: str, *shapes: tuple[int, ...]) -> None:
+    """Raise ValueError unless the shapes broadcast."""
     try:
-        np.broadcast_shapes(*(x.shape for x in tensors))
+        np.broadcast_shapes(*shapes)
     except ValueError:
-        shapes = " and ".join(str(x.shape) for x in tensors)
+        listed = " and ".join(map(str, shapes))
         raise ValueError(
-            f"{operation}: shapes {shapes} do not broadcast; sizes must be equal or 1, "
+            f"{operation}: shapes {listed} do not broadcast; sizes must be equal or 1, "
             "counted from the last dimension"
         ) from None
-    return tensors
 
 
 def add(input: Operand, other: Operand, *, alpha: float = 1) -> Tensor:
@@ -136,19 +143,20 @@ def pow(input: Operand, exponent: Operand) -> Tensor:
     if x.dtype.kind in "iu" and (e.data < 0).any():
         raise ValueError("pow: integers to a negative power; convert them to floats")
 
+    k = exponent if isinstance(exponent, int | float) else None
+
     def to_base(g: Tensor) -> Tensor:
-        if not es:  # one exponent for all: keep it a number, NumPy squares faster
-            k = exponent if isinstance(exponent, int | float) else e
-            slope = x * 0 if e.item() == 0 else k * x ** (k - 1)
-        else:
+        if k is None:
             slope = where(e == 0, 0.0, e * x ** (e - 1))
+        else:  # one exponent for all: keep it a number, NumPy squares faster
+            slope = x * 0 if k == 0 else k * x ** (k - 1)
         return sum_to(g * slope, xs)
 
     def to_exponent(g: Tensor) -> Tensor:
         flat = (x.data == 0) & (e.data >= 0)
         return sum_to(where(flat, 0.0, g * (x**e * log(x))), es)
 
-    power = exponent if isinstance(exponent, int | float) and not es else e.data
+    power = e.data if k is None else k
     with np.errstate(all="ignore"):
         value = namespace(x.data).power(x.data, power).astype(x.dtype, copy=False)
     return record(value, (x, to_base), (e, to_exponent))
@@ -194,12 +202,16 @@ def where(condition: Operand, input: Operand, other: Operand) -> Tensor:
 
     Raises:
         TypeError: the condition is not bool.
+        ValueError: shapes do not broadcast, or devices differ.
     """
     c = tensor("where", "condition", condition).data
     if c.dtype != bool:
         raise TypeError(f"where: condition must be bool, got {c.dtype}; compare first")
     x, z = common("where", input, other)
-    broadcastable("where", Tensor(c.astype(x.dtype)), x, z)
+    if device_type(c) == "cuda":  # two numbers go where the condition is
+        x, z = (v if v.ndim else to(v, device="cuda") for v in (x, z))
+    check_together("where", condition=c, input=x.data, other=z.data)
+    _check_shapes("where", c.shape, x.shape, z.shape)
     xs, zs = x.shape, z.shape
     return record(
         namespace(c).where(c, x.data, z.data),

@@ -40,4 +40,5 @@ def dropout(
         return x * 0
     random = np.random.default_rng() if generator is None else generator
     kept = random.random(x.shape, dtype=x.dtype.type) >= p
-    return x * Tensor(kept.astype(x.dtype) / x.dtype.type(1 - p))
+    mask = Tensor(kept.astype(x.dtype) / x.dtype.type(1 - p))
+    return x * mask.to(x.device)  # drawn by NumPy: one seed, one mask, on all devices

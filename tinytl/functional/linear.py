@@ -2,11 +2,11 @@
 
 import math
 
-from tinytl_kernels import namespace
+import numpy as np
 
 from ..operators import Operand
 from ..tensor import Tensor, record
-from .promote import same_dtype, tensor
+from .promote import same_device, same_dtype, tensor
 from .reduce import sum_to
 from .shape import reshape, squeeze, transpose, unsqueeze
 
@@ -21,8 +21,8 @@ def matmul(input: Operand, other: Operand) -> Tensor:
     Backward. dX = dY Z^T and dZ = X^T dY, summed over broadcast dimensions.
 
     Raises:
-        ValueError: the K differ, the leading dimensions do not broadcast, or an input
-            is a single number.
+        ValueError: the K differ, the leading dimensions do not broadcast, an input is a
+            single number, or they are on two devices.
         TypeError: the dtypes differ.
     """
     x, z = tensor("matmul", "input", input), tensor("matmul", "other", other)
@@ -30,12 +30,13 @@ def matmul(input: Operand, other: Operand) -> Tensor:
         raise TypeError(
             f"matmul: both must have one dtype, got {x.dtype} and {z.dtype}"
         )
+    same_device("matmul", input=x, other=z)
     row, column = x.ndim == 1, z.ndim == 1
     left = unsqueeze(x, 0) if row else x
     right = unsqueeze(z, 1) if column else z
     fits = x.ndim and z.ndim and left.shape[-1] == right.shape[-2]
     try:
-        namespace(x.data).broadcast_shapes(left.shape[:-2], right.shape[:-2])
+        np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     except ValueError:
         fits = False
     if not fits:

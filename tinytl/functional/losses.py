@@ -1,12 +1,16 @@
 """Losses: what training makes small."""
 
+import math
+
 import numpy as np
+from tinytl_kernels import namespace
+from tinytl_kernels.devices import device_type
 
 from ..operators import Operand
 from ..tensor import Tensor
 from .activations import log_softmax
 from .basic import broadcastable, where
-from .promote import floating, number, same_dtype, tensor
+from .promote import floating, number, same_device, same_dtype, tensor
 from .reduce import mean, sum
 from .shape import gather, reshape, squeeze, unsqueeze
 
@@ -100,8 +104,12 @@ def cross_entropy(
 
     Backward. (softmax(input) - q) / N for the plain mean.
 
+    On a GPU the classes are not looked at, since that would wait for them: one that
+    does not exist makes the loss NaN there.
+
     Raises:
-        ValueError: shapes do not fit, a class out of range, unknown reduction.
+        ValueError: shapes do not fit, a class out of range, unknown reduction, or
+            operands on two devices.
         TypeError: the target holds neither integers nor floats of the input's dtype.
     """
     _check_reduction("cross_entropy", reduction)
@@ -152,7 +160,7 @@ def _class_weights(
 ) -> Tensor:
     count = x.shape[classes]
     if weight is None:
-        return Tensor(np.ones(count, x.dtype))
+        return Tensor(namespace(x.data).ones(count, x.dtype))
     w = floating(operation, "weight", weight)
     same_dtype(operation, input=x, weight=w)
     if w.shape != (count,):
@@ -182,15 +190,20 @@ def _picked(
         raise TypeError(
             f"{operation}: ignore_index must be an integer, got {ignore_index!r}"
         )
+    same_device(operation, input=x, target=t)
+    xp = namespace(t.data)
     kept = t.data != ignore_index
-    label = np.where(kept, t.data, 0).astype(np.int64)
-    if label.size and not (label.min() >= 0 and label.max() < x.shape[classes]):
-        wrong = label[(label < 0) | (label >= x.shape[classes])][0]
+    label = xp.where(kept, t.data, 0).astype(np.int64)
+    known = (label >= 0) & (label < x.shape[classes])
+    on_gpu = device_type(label) == "cuda"
+    if not on_gpu and not known.all():
         raise ValueError(
-            f"{operation}: class {wrong} does not exist; the input of shape {x.shape} "
-            f"has classes 0..{x.shape[classes] - 1}"
+            f"{operation}: class {label[~known][0]} does not exist; the input of shape "
+            f"{x.shape} has classes 0..{x.shape[classes] - 1}"
         )
     picked = squeeze(gather(x, classes, unsqueeze(Tensor(label), classes)), classes)
+    if on_gpu:  # to raise would be to wait for the labels
+        picked = where(known, picked, math.nan)
     factor = where(kept, w[label], 0.0)
     return where(kept, picked, 0.0), factor
 

@@ -2,10 +2,15 @@
 
 import functools
 from collections.abc import Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+from tinytl_kernels import namespace
+from tinytl_kernels.devices import device_type, is_array, move
 
+from ..devices import check_together
+from ..devices import device as Device
 from ..operators import Operand
 from ..tensor import FLOATS, Tensor, as_array, record
 
@@ -18,7 +23,7 @@ def tensor(operation: str, name: str, value: Any) -> Tensor:
     """
     if isinstance(value, Tensor):
         return value
-    if not isinstance(value, np.ndarray | np.generic | float | int | list | tuple):
+    if not is_array(value) and not isinstance(value, float | int | list | tuple):
         raise TypeError(
             f"{operation}: {name} must be a Tensor, an array or a number, got "
             f"{type(value).__name__}"
@@ -53,7 +58,13 @@ def number(operation: str, name: str, value: Any) -> Any:
 
 
 def same_dtype(operation: str, **operands: Tensor | None) -> None:
-    """Raise TypeError unless all given operands have one floating dtype."""
+    """Hold the operands of a layer to one floating dtype and one device.
+
+    Raises:
+        TypeError: dtypes differ or are not floating.
+        ValueError: devices differ.
+    """
+    same_device(operation, **operands)
     dtypes = {name: x.dtype for name, x in operands.items() if x is not None}
     for name, x in operands.items():
         if x is not None:
@@ -63,21 +74,36 @@ def same_dtype(operation: str, **operands: Tensor | None) -> None:
         raise TypeError(f"{operation}: all must have one dtype, got {listed}")
 
 
-def to(input: Operand, dtype: Any) -> Tensor:
-    """Values in another dtype; the gradient returns in the dtype of `input`.
+def same_device(operation: str, **operands: Tensor | None) -> None:
+    """Raise ValueError unless all given operands are on one device."""
+    given = {name: x.data for name, x in operands.items() if x is not None}
+    check_together(operation, **given)
+
+
+def to(
+    input: Operand, dtype: Any = None, *, device: str | Device | None = None
+) -> Tensor:
+    """Values in another dtype, on another device, or both.
+
+    Backward. gy in the dtype and on the device of `input`.
 
     Raises:
         TypeError: the dtype is none that a Tensor can hold.
+        ValueError: there is no such device.
+        ImportError: CuPy, which "cuda" needs, is not installed.
+        RuntimeError: there is no usable GPU.
+        MemoryError: its memory does not suffice; what was asked, what is free.
     """
     x = tensor("to", "input", input)
-    wanted = np.dtype(dtype)
-    if wanted == x.dtype:
+    wanted = x.dtype if dtype is None else np.dtype(dtype)
+    before, origin = x.dtype, x.device
+    place = origin if device is None else Device(device)  # type: ignore[arg-type]
+    if wanted == before and place == origin:
         return x
-    value = as_array(x.data.astype(wanted))
+    value = move(as_array(x.data.astype(wanted, copy=False)), place.type)
     if wanted not in FLOATS:
         return Tensor(value)
-    before = x.dtype
-    return record(value, (x, lambda g: to(g, before)))
+    return record(value, (x, lambda g: to(g, before, device=origin)))
 
 
 def common(operation: str, *operands: Any, floats: bool = False) -> list[Tensor]:
@@ -86,6 +112,9 @@ def common(operation: str, *operands: Any, floats: bool = False) -> list[Tensor]
     Python numbers count less than Tensors without dimensions, and those less than
     Tensors with dimensions; a lower rank changes the dtype only by being of a higher
     kind (bool < integer < float). So ``float32 tensor * 2.5`` stays float32.
+
+    All must be on one device; but a number, or a single value in the computer's memory,
+    goes where the others are.
 
     Args:
         operation: name for error messages.
@@ -96,9 +125,30 @@ def common(operation: str, *operands: Any, floats: bool = False) -> list[Tensor]
     dtype = result_type(known)
     if floats and dtype not in FLOATS:
         dtype = np.dtype(np.float32)
+    tensors = [x for x in known if isinstance(x, Tensor)]
+    on_gpu = [x for x in tensors if device_type(x.data) == "cuda"]
+    if on_gpu:
+        return _common_on_gpu(operation, known, dtype, namespace(on_gpu[0].data))
     return [
         to(x, dtype) if isinstance(x, Tensor) else Tensor(np.asarray(x, dtype))
         for x in known
+    ]
+
+
+def _common_on_gpu(
+    operation: str, operands: Sequence[Tensor | float], dtype: np.dtype, xp: ModuleType
+) -> list[Tensor]:
+    """Numbers are made on the GPU, which sends nothing; single values move there."""
+    tensors = {f"operand_{k}": x for k, x in enumerate(operands)}
+    same_device(
+        operation,
+        **{k: x for k, x in tensors.items() if isinstance(x, Tensor) and x.ndim},
+    )
+    return [
+        to(x, dtype, device="cuda")
+        if isinstance(x, Tensor)
+        else Tensor(xp.full((), x, dtype))
+        for x in operands
     ]
 
 

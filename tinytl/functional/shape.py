@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 from tinytl_kernels import namespace
+from tinytl_kernels.devices import device_type, is_array, move
 
 from ..operators import Dims, Operand
 from ..tensor import Tensor, record
-from .promote import common, tensor
+from .promote import common, same_device, tensor
 
 
 def axes(operation: str, dim: Dims, ndim: int) -> tuple[int, ...]:
@@ -200,7 +201,7 @@ def getitem(input: Operand, index: Any) -> Tensor:
         IndexError: the index does not fit, as Python's protocol wants it.
     """
     x = tensor("indexing", "input", input)
-    key = _array_index(index)
+    key = _array_index(index, x)
     before = x.shape
     return record(x.data[key], (x, lambda g: put(g, key, before)))
 
@@ -225,10 +226,13 @@ def gather(input: Operand, dim: int, index: Operand) -> Tensor:
         index: integers, as many dimensions as `input`, no larger in the others.
 
     Raises:
-        ValueError: the numbers of dimensions differ or an index is out of range.
+        ValueError: the numbers of dimensions differ, an index is out of range, or the
+            two are on different devices. On a GPU indices are not looked at, since that
+            would wait for them: there they count from the other end, or again from 0.
         TypeError: the index does not hold integers.
     """
     x, where = tensor("gather", "input", input), tensor("gather", "index", index)
+    same_device("gather", input=x, index=where)
     k = axis("gather", dim, x.ndim)
     if where.dtype.kind not in "iu":
         raise TypeError(f"gather: index must hold integers, got {where.dtype}")
@@ -241,21 +245,30 @@ def gather(input: Operand, dim: int, index: Operand) -> Tensor:
         )
     if not x.ndim:
         return reshape(x, ())
-    limit = x.shape[k]
-    if where.numel() and not (where.data.min() >= 0 and where.data.max() < limit):
+    limit, on_cpu = x.shape[k], device_type(where.data) == "cpu"
+    inside = not on_cpu or not where.numel() or _inside(where.data, limit)
+    if not inside:
         raise ValueError(f"gather: indices must be in 0..{limit - 1} along dim {dim}")
-    mesh: list[Any] = list(np.ogrid[tuple(slice(n) for n in where.shape)])
+    xp = namespace(where.data)
+    mesh: list[Any] = list(xp.ogrid[tuple(slice(n) for n in where.shape)])
     mesh[k] = where.data
     return getitem(x, tuple(mesh))
 
 
-def _array_index(index: Any) -> Any:
+def _inside(index: Any, limit: int) -> bool:
+    return bool(index.min() >= 0 and index.max() < limit)
+
+
+def _array_index(index: Any, x: Tensor) -> Any:
+    """The index with arrays in the place of Tensors and lists, where `x` is."""
     if isinstance(index, tuple):
-        return tuple(_array_index(i) for i in index)
+        return tuple(_array_index(i, x) for i in index)
     if isinstance(index, Tensor):
         index = index.data
     if isinstance(index, list):
         index = np.array(index) if index else np.zeros(0, np.int64)
+    if device_type(x.data) == "cuda" and isinstance(index, np.ndarray):
+        index = move(index, "cuda")
     return index
 
 
@@ -263,6 +276,5 @@ def _selects_once(index: Any) -> bool:
     parts = index if isinstance(index, tuple) else (index,)
     simple = (int, np.integer, slice, type(None), type(Ellipsis))
     return all(
-        isinstance(i, simple) or (isinstance(i, np.ndarray) and i.dtype == bool)
-        for i in parts
+        isinstance(i, simple) or (is_array(i) and i.dtype == bool) for i in parts
     )

@@ -38,7 +38,7 @@ from typing import Any
 
 import numpy as np
 
-from ..tensor import FLOATS, Tensor
+from ..tensor import FLOATS, Tensor, copied
 
 _LINEAR = ("linear", "conv1d", "conv2d", "conv3d", "sigmoid")
 
@@ -317,5 +317,5 @@ def _replace(tensor: Tensor, values: Any) -> Tensor:
     """Give the Tensor a new array of its own dtype with these values."""
     if tensor.dtype not in FLOATS:
         raise TypeError(f"init: needs a floating Tensor, got {tensor.dtype}")
-    tensor.data = np.array(values, tensor.dtype, order="C")
+    tensor.data = copied(values, tensor)  # drawn by NumPy, wherever the Tensor is
     return tensor

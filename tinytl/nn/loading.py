@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 from tinytl_kernels import Array
+from tinytl_kernels.devices import is_array
 
-from ..tensor import Tensor
+from ..tensor import Tensor, copied
 
 Shape = tuple[int, ...]
 
@@ -61,8 +62,7 @@ def prepare_load(
             continue
         if values[name].shape == tensor.shape:
             result.loaded.append(name)
-            copy = np.array(values[name], tensor.dtype, order="C")
-            changes.append((tensor, copy))
+            changes.append((tensor, copied(values[name], tensor)))
         else:
             result.skipped[name] = (values[name].shape, tensor.shape)
     if strict and not result.complete:
@@ -77,7 +77,8 @@ def prepare_load(
 
 def _values(name: str, value: Any) -> Array:
     """The array of a state's entry, in the dtype it came in."""
-    array = value.data if isinstance(value, Tensor) else np.asarray(value)
+    array = value.data if isinstance(value, Tensor) else value
+    array = array if is_array(array) else np.asarray(array)
     if array.dtype.kind not in "biuf":
         raise TypeError(
             f"load_state_dict: {name!r} must be a Tensor or an array of numbers, got "

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from ..devices import device as Device
+from ..devices import split_arguments
 from ..graph import layer, state
 from ..tensor import FLOATS, Tensor
 from .loading import LoadResult, prepare_load
@@ -344,21 +346,50 @@ class Module:
         fn(self)
         return self
 
-    def to(self, dtype: DTypeLike) -> Self:
-        """Convert floating parameters and buffers; return the module.
+    def to(
+        self,
+        *args: DTypeLike | Device,
+        device: str | Device | None = None,
+        dtype: DTypeLike | None = None,
+    ) -> Self:
+        """Move parameters and buffers, convert the floating ones; return the module.
+
+        The Parameters stay the objects they are, so an optimiser made before goes on
+        with them: what it remembers follows at its next step.
+
+        Args:
+            args: a device, a dtype, or both in this order.
+            device: "cpu" or "cuda".
+            dtype: of floating parameters and buffers.
 
         Raises:
-            TypeError: `dtype` is neither float32 nor float64.
+            TypeError: `dtype` is neither float32 nor float64, or nothing was given.
+            ValueError: there is no such device.
+            ImportError: CuPy, which "cuda" needs, is not installed.
+            RuntimeError: there is no usable GPU.
+            MemoryError: its memory does not suffice; nothing has moved then.
         """
-        wanted = np.dtype(dtype)
-        if wanted not in FLOATS:
+        place, kind = split_arguments(args, device, dtype)
+        wanted = None if kind is None else np.dtype(kind)
+        if wanted is not None and wanted not in FLOATS:
             raise TypeError(f"to: dtype must be float32 or float64, got {wanted}")
-        for tensor in (*self.parameters(), *self.buffers()):
-            if tensor.dtype in FLOATS:
-                tensor.data = tensor.data.astype(wanted, copy=False)
-            if tensor.grad is not None:
-                tensor.grad = tensor.grad.to(wanted)
+        found = [*self.parameters(), *self.buffers()]
+        found += [x.grad for x in found if x.grad is not None]
+        moved = []
+        for x in found:
+            own = wanted if x.dtype in FLOATS else None
+            moved.append(x.detach().to(device=place or x.device, dtype=own).data)
+        for x, array in zip(found, moved, strict=True):
+            x.data = array
         return self
+
+    def cuda(self) -> Self:
+        """Move to the GPU; raises what ``to`` raises."""
+        return self.to("cuda")
+
+    def cpu(self) -> Self:
+        """Move to the computer's memory."""
+        return self.to("cpu")
 
     def float(self) -> Self:
         """Convert to float32."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import functional as F
-from ..tensor import Tensor
+from ..tensor import Tensor, as_array, copied
 from .linear import positive
 from .module import Module, Parameter
 
@@ -67,7 +67,7 @@ class _BatchNorm(Module):
         if self.running_var is not None:
             self.running_var.data = np.ones_like(self.running_var.data)
         if self.num_batches_tracked is not None:
-            self.num_batches_tracked.data = np.array(0, np.int64)
+            self.num_batches_tracked.data = copied(0, self.num_batches_tracked)
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalised values, in the shape of the input."""
@@ -80,7 +80,7 @@ class _BatchNorm(Module):
         momentum = 0.0 if self.momentum is None else self.momentum
         if self.training and self.num_batches_tracked is not None:
             count = self.num_batches_tracked.data + 1
-            self.num_batches_tracked.data = np.asarray(count)
+            self.num_batches_tracked.data = as_array(count)
             if self.momentum is None:
                 momentum = 1.0 / int(count)
         return F.batch_norm(

@@ -4,8 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import numpy as np
-from tinytl_kernels import Array
+from tinytl_kernels import Array, namespace
 
 from .optimizer import Optimizer, State, in_range
 
@@ -60,15 +59,16 @@ def adam_step(
         g = g + weight_decay * parameter
     b1, b2 = betas
     t = state.get("step", 0) + 1
-    m = state["exp_avg"] if state else np.zeros_like(parameter)
-    s = state["exp_avg_sq"] if state else np.zeros_like(parameter)
+    xp = namespace(parameter)
+    m = state["exp_avg"] if state else xp.zeros_like(parameter)
+    s = state["exp_avg_sq"] if state else xp.zeros_like(parameter)
     m = m + (1 - b1) * (g - m)
     s = b2 * s + (1 - b2) * (g * g)
     new: State = {"step": t, "exp_avg": m, "exp_avg_sq": s}
     if amsgrad:
-        s = np.maximum(state.get("max_exp_avg_sq", 0), s)
+        s = xp.maximum(state.get("max_exp_avg_sq", 0), s)
         new["max_exp_avg_sq"] = s
-    spread = np.sqrt(s) / math.sqrt(1 - b2**t) + eps
+    spread = xp.sqrt(s) / math.sqrt(1 - b2**t) + eps
     return parameter - (lr / (1 - b1**t)) * (m / spread), new
 
 

@@ -10,9 +10,11 @@ from numbers import Real
 from typing import Any
 
 import numpy as np
-from tinytl_kernels import Array
+from tinytl_kernels import Array, namespace
+from tinytl_kernels.devices import device_type, is_array, move
 
-from ..tensor import Tensor
+from ..devices import check_together
+from ..tensor import Tensor, copied
 
 State = dict[str, Any]  # what an optimiser remembers of one parameter
 Commit = Callable[[], None]
@@ -141,13 +143,24 @@ class Optimizer:
             for parameter in group["params"]:
                 gradient = found[number]
                 if gradient is not None:
+                    self._follow(number, parameter)
                     values, state = self.update(
                         parameter.data, gradient, self.state.get(number, {}), options
                     )
-                    parameter.data = np.asarray(values, order="C")
+                    xp = namespace(values)
+                    parameter.data = xp.asarray(values, order="C")
                     if state:
                         self.state[number] = state
                 number += 1
+
+    def _follow(self, number: int, parameter: Tensor) -> None:
+        """Bring what is remembered of a parameter to the device where it is now."""
+        place = device_type(parameter.data)
+        state = self.state.get(number, {})
+        if any(is_array(v) and device_type(v) != place for v in state.values()):
+            self.state[number] = {
+                name: move(v, place) if is_array(v) else v for name, v in state.items()
+            }
 
     def _gradients(
         self, gradients: Sequence[Tensor | None] | None
@@ -179,6 +192,9 @@ class Optimizer:
                     f"{self._name}.step: gradient {k} has shape {g.shape}, its "
                     f"parameter {parameter.shape}"
                 )
+            if g is not None:
+                both = {"parameter": parameter.data, "gradient": g.data}
+                check_together(f"{self._name}.step", **both)
             arrays.append(
                 None if g is None else g.data.astype(parameter.dtype, copy=False)
             )
@@ -204,7 +220,9 @@ class Optimizer:
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over options and memory, all or nothing; arrays are copied.
+        """Take over options and memory, all or nothing.
+
+        Arrays are copied, to the dtypes and devices of the parameters.
 
         Raises:
             ValueError: it belongs to other parameters or to another kind of optimiser.
@@ -276,8 +294,7 @@ class Optimizer:
             if name == "step":
                 state[name] = int(value)
                 continue
-            values = value.data if isinstance(value, Tensor) else value
-            array = np.array(values, parameter.dtype, order="C")
+            array = copied(value, parameter)
             if array.shape != parameter.shape:
                 raise ValueError(
                     f"{self._name}: {name} of parameter {number} has shape "

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from tinytl_kernels import Array
+from tinytl_kernels.devices import device_type, move
 
 from ..tensor import Tensor
 
@@ -130,6 +131,8 @@ def _array(name: str, value: Any) -> Array:
     if not isinstance(name, str):
         raise TypeError(f"save: names must be text, got {name!r}")
     array = value.data if isinstance(value, Tensor) else value
+    if device_type(array) == "cuda":
+        array = move(array, "cpu")  # a file does not know where its arrays were
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf":
         raise TypeError(
             f"save: {name!r} must be a Tensor or an array of floats, integers or "
