@@ -24,6 +24,8 @@ test: .venv/test
 	$(call step,tests,$(ONE_THREAD) $(BIN)/python -m pytest -n auto --cov --cov-report=)
 	$(call step,compiled kernels as Python,NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest \
 		--cov --cov-append --cov-report= tests/test_kernels.py)
+	$(call step,CUDA kernels in the simulator,NUMBA_ENABLE_CUDASIM=1 $(ONE_THREAD) \
+		$(BIN)/python -m pytest -n auto --cov --cov-append --cov-report= tests/cuda)
 	$(BIN)/coverage report --fail-under=95
 	@echo "longest steps:"; sort -rn $(STEPS)
 

@@ -6,16 +6,18 @@ names, with the same arguments and the same results. An operation asks
 
     plain   NumPy alone, written to be read; what the others must equal
     cpu     numba and BLAS; whatever it lacks it takes from plain
+    cuda    numba-cuda and cuBLAS, on CuPy arrays
 
-Which set serves NumPy arrays is decided at the first call, in this order: the set
-chosen with ``use_kernels``, the environment variable ``TINYTL_KERNELS``, ``cpu`` when
-numba is installed, else ``plain``.
+CuPy arrays are served by ``cuda``. Which set serves NumPy arrays is decided at the
+first call, in this order: the set chosen with ``use_kernels``, the environment variable
+``TINYTL_KERNELS``, ``cpu`` when numba is installed, else ``plain``.
 """
 
 import functools
 import importlib
 import importlib.util
 import os
+import sys
 from types import ModuleType, TracebackType
 from typing import Any
 
@@ -29,10 +31,14 @@ _chosen: str | None = None
 
 
 def namespace(array: Array) -> ModuleType:
-    """Module whose functions work on `array`: NumPy today, one look-up for all."""
+    """Module whose functions work on `array`: NumPy, or CuPy for its arrays."""
     if isinstance(array, np.ndarray | np.generic):
         return np
-    raise TypeError(f"tinytl computes with NumPy arrays, got {type(array).__name__}")
+    if type(array).__module__.partition(".")[0] == "cupy":
+        return sys.modules["cupy"]  # which whoever made the array has imported
+    raise TypeError(
+        f"tinytl computes with CuPy and NumPy arrays, got {type(array).__name__}"
+    )
 
 
 @functools.cache
@@ -49,8 +55,7 @@ def current() -> str:
 
 def kernels_for(array: Array) -> ModuleType:
     """Kernel set for `array`: the only place where a device or a set is chosen."""
-    namespace(array)
-    return _load(current())
+    return _load(current() if namespace(array) is np else "cuda")
 
 
 @functools.cache

@@ -1,0 +1,185 @@
+"""Each kernel of the set for GPUs equals its plain twin, under the checker.
+
+Sizes are small and odd: one more or less than a block's, and nothing that a stride
+divides. The threads run in three orders, which must not be seen.
+"""
+
+import inspect
+import itertools
+
+import cupy
+import numpy as np
+import pytest
+import simulator
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tinytl_kernels import cuda, kernels_for, plain
+from tinytl_kernels.cuda import columns, forms, narrow, product
+from tinytl_kernels.shapes import window
+
+DTYPES = [np.float32, np.float64]
+
+
+ORDERS = itertools.cycle(["up", "down", 0])
+
+
+def numbers(dtype, *shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
+
+
+def on_device(value):
+    """A copy on the device, in C order or with gaps, as the last size decides."""
+    if not isinstance(value, np.ndarray):
+        return value
+    if value.ndim and value.shape[-1] % 2:
+        wide = np.full((*value.shape[:-1], 2 * value.shape[-1]), 7).astype(value.dtype)
+        wide[..., ::2] = value
+        return cupy.asarray(wide)[..., ::2]
+    return cupy.asarray(value)
+
+
+def same(name, *arguments, kernels=cuda):
+    """Both sets give the same for these arguments; the threads' order changes."""
+    simulator.State.order = next(ORDERS)
+    expected = getattr(plain, name)(*arguments)
+    before = [np.copy(a) for a in arguments if isinstance(a, np.ndarray)]
+    given = [on_device(a) for a in arguments]
+    actual = getattr(kernels, name)(*given)
+    several = isinstance(expected, tuple)
+    for a, b in zip(
+        actual if several else [actual],
+        expected if several else [expected],
+        strict=True,
+    ):
+        assert isinstance(a, cupy.ndarray)
+        assert a.dtype == b.dtype
+        assert a.shape == b.shape
+        eps = np.finfo(b.dtype).eps if b.dtype.kind == "f" else 0
+        scale = max(1, np.abs(np.nan_to_num(b, posinf=0, neginf=0)).max(initial=0))
+        np.testing.assert_allclose(a.get(), b, rtol=0, atol=64 * eps * scale)
+    arrays = [a for a in given if isinstance(a, cupy.ndarray)]
+    for a, b in zip(arrays, before, strict=True):
+        np.testing.assert_array_equal(a.get(), b, "an argument was written to")
+
+
+def test_the_set_has_all_kernels_with_the_same_arguments():
+    assert kernels_for(cupy.asarray([1.0])) is cuda
+    for name in cuda.__all__:
+        ours, theirs = getattr(cuda, name), getattr(plain, name)
+        assert list(inspect.signature(ours).parameters) == list(
+            inspect.signature(theirs).parameters
+        ), name
+
+
+# -- convolution -----------------------------------------------------------------------
+
+
+@st.composite
+def convolutions(draw, most=5):
+    """Shapes of images and weights, a window and groups."""
+    groups = draw(st.integers(1, 3))
+    u, v = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    s, d = (draw(st.tuples(st.integers(1, 3), st.integers(1, 2))) for _ in "sd")
+    p = draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))
+    h, w = draw(st.integers(d[0] * (u - 1) + 1, 7)), draw(st.integers(d[1] * 2 + 1, 7))
+    view = window("f", (h, w), (u, v), s, p, d)
+    n, c, f = (
+        draw(st.integers(1, 2)),
+        draw(st.integers(1, 3)),
+        draw(st.integers(1, most)),
+    )
+    return (n, c * groups, h, w), (f * groups, c, u, v), view, groups
+
+
+def of_three(name, dtype, images, weights, view):
+    x = numbers(dtype, *images, seed=1)
+    w = numbers(dtype, *weights, seed=2)
+    gy = numbers(dtype, images[0], weights[0], *view.out, seed=3)
+    return {"conv": (x, w), "conv_dx": (gy, w), "conv_dw": (x, gy)}[name]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["conv", "conv_dx", "conv_dw"])
+@pytest.mark.parametrize("form", [product, columns, narrow])
+@settings(max_examples=10)
+@given(case=convolutions())
+def test_convolution_in_each_form(form, name, dtype, case):
+    images, weights, view, groups = case
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forms, "_form", lambda *sizes: form)
+        patch.setattr(columns, "BLOCK", 100)
+        operands = of_three(name, dtype, images, weights, view)
+        same(name, *operands, view, groups)
+
+
+@pytest.mark.parametrize("name", ["conv", "conv_dx", "conv_dw"])
+@pytest.mark.parametrize(("groups", "dtype"), [(1, np.float64), (2, np.float32)])
+def test_products_larger_than_a_block(name, groups, dtype):
+    """More rows, columns and depth than a tile has, in the high form and the low."""
+    view = window("f", (5, 6), 3, 1, 1)
+    for f, c in [(3, 9), (9, 2)]:
+        sizes = (1, c * groups, 5, 6), (f * groups, c, 3, 3)
+        operands = of_three(name, dtype, *sizes, view)
+        assert forms._form(f, c, 1) is product
+        same(name, *operands, view, groups)
+
+
+def test_forms_are_chosen_by_size():
+    assert forms._form(64, 64, 1) is columns
+    assert forms._form(16, 64, 1) is forms._form(3, 16, 1) is product
+    assert forms._form(1, 1, 64) is forms._form(64, 1, 2) is narrow
+    assert product.parts(1, 3, 9, 1000) == product.FILL // 2
+    assert product.parts(1, 512, 4608, 1000) == 1
+
+
+@pytest.mark.parametrize("form", [product, columns, narrow])
+@pytest.mark.parametrize("name", ["conv", "conv_dx", "conv_dw"])
+def test_no_images(monkeypatch, name, form):
+    monkeypatch.setattr(forms, "_form", lambda *sizes: form)
+    view = window("f", (4, 5), 3, 1, 1)
+    operands = of_three(name, np.float32, (0, 4, 4, 5), (2, 2, 3, 3), view)
+    same(name, *operands, view, 2)
+
+
+# -- pooling ---------------------------------------------------------------------------
+
+
+@st.composite
+def pools(draw):
+    """An image with ties, NaN and infinities, and a window that fits it."""
+    u, v = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    d, s = draw(st.integers(1, 2)), draw(st.integers(1, 3))
+    p = draw(st.integers(0, min(u, v) // 2))
+    h, w = draw(st.integers(d * u + 1, 9)), draw(st.integers(d * v + 1, 9))
+    view = window("f", (h, w), (u, v), s, p, d, draw(st.booleans()))
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    x = rng.integers(-2, 3, (2, 2, h, w)).astype(draw(st.sampled_from(DTYPES)))
+    x[rng.random(x.shape) < 0.05] = draw(st.sampled_from([np.nan, np.inf, -np.inf, 0]))
+    return x, view
+
+
+@given(case=pools())
+def test_max_pooling(case):
+    x, view = case
+    same("max_pool_index", x, view)
+    index = plain.max_pool_index(x, view)
+    same("gather", np.nan_to_num(x, posinf=9, neginf=-9), index)
+    same("scatter", numbers(x.dtype, *index.shape), index, view.size)
+
+
+@given(case=pools())
+def test_sum_pooling(case):
+    x, view = case
+    x = numbers(x.dtype, *x.shape)
+    same("sum_pool", x, view)
+    same("sum_pool_dx", numbers(x.dtype, *x.shape[:2], *view.out), view)
+
+
+def test_pooling_of_no_images():
+    view = window("f", (4, 5), 2, 2)
+    x = np.zeros((0, 3, 4, 5), np.float32)
+    for name in ("max_pool_index", "sum_pool"):
+        same(name, x, view)
+    index = plain.max_pool_index(x, view)
+    same("gather", x, index)
+    same("scatter", x[:, :, :2, :2], index, view.size)
