@@ -239,6 +239,21 @@ def test_a_thinned_path_gives_the_same_bits(steps):
     assert thinned.info["kept_states"] <= np.ceil(np.sqrt(steps))
 
 
+@pytest.mark.parametrize(
+    ("graphs", "evaluations"), [(0, 10), (1, 9), (3, 7), (5, 5), (9, 5), (None, 5)]
+)
+def test_kept_graphs_save_evaluations_and_change_no_bit(graphs, evaluations):
+    """5 steps there, and again on the way back those whose graph was not kept."""
+    problem = image_problem(Images(), 5)
+    expected = arrays(hypergradient(**problem, graphs=0))
+    inner, asked = problem["inner"], []
+    problem["inner"] = lambda p, h, t: (asked.append(t), inner(p, h, t))[1]
+    found = arrays(hypergradient(**problem, graphs=graphs))
+    assert len(asked) == evaluations
+    for x, y in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
 def test_rates_may_differ_from_step_to_step():
     problem = Toy().settings(3, lr=[0.1, 0.05, 0.02])
     for method in EXACT:
@@ -747,6 +762,7 @@ BAD = [
     ({"method": "finite", "eps": 0.0}, ValueError, "eps must be positive"),
     ({"keep": "some"}, ValueError, "'all' or 'sqrt'"),
     ({"last": 0}, ValueError, "at least 1"),
+    ({"graphs": -1}, ValueError, "graphs must be 0 or more"),
     ({"hyper": []}, ValueError, "hyper is empty"),
     ({"hyper": Tensor([1.0])}, TypeError, "list of Tensors"),
     ({"hyper": [Tensor([1.0])]}, ValueError, "requires_grad=False"),

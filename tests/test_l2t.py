@@ -7,10 +7,11 @@ import torch
 from reference.torch import l2t as theirs
 from reference.torch import matching as twins
 from reference.torch import networks as nets
-from tinytl import Tensor, nn
+from tinytl import Tensor, grad, nn
 from tinytl.bilevel import sgd_settings
 from tinytl.models import VGG9, ResNet
-from tinytl.transfer import L2T
+from tinytl.transfer import L2T, matching_loss
+from tinytl.transfer.matching import resized, weighted_distance
 
 PAIRS = ((0, 0), (0, 2), (1, 1), (2, 0), (2, 3), (2, 4))
 
@@ -187,18 +188,64 @@ def test_the_trial_leaves_no_trace():
     for name, p in bare.student.named_parameters():
         p.data = dict(full.student.named_parameters())[name].data
     (x, labels) = next(batches(1, dtype=np.float32))
-    weights = full.meta(full._source_maps(x))
-    source = [Tensor(s.data) for s in full._source_maps(x)]
-    from tinytl.transfer.matching import resized
-
-    full._real_step(x, labels, resized(source, full.sizes), weights)
+    source, by, weights = full._match(x)
+    full._real_step(x, labels, source, by, weights)
     before = [b.data.tobytes() for b in full.student.buffers()]
     state = theta(full)
     velocity = [v.tobytes() for v in velocity_of(full)]
-    full._trial(x, labels, resized(source, full.sizes), weights)
+    full._trial(x, labels, source, by)
     assert theta(full) == state
     assert [v.tobytes() for v in velocity_of(full)] == velocity
     assert [b.data.tobytes() for b in full.student.buffers()] == before
+
+
+@pytest.mark.parametrize("which", [None, "map"])
+@pytest.mark.parametrize("scale", ["raw", "unit", "flat"])
+def test_side_by_side_is_the_sum_over_the_pairs(which, scale):
+    """The joined form of the loss, and its gradients, against pair by pair."""
+    l2t = ours(which=which, scale=scale)
+    rng = np.random.default_rng(2)
+    for p in l2t.meta.parameters():
+        p.data = p.data + 0.1 * rng.standard_normal(p.shape)
+    (x, _) = next(batches(1))
+    source, by, weights = l2t._match(x)
+    both = list(l2t.student.parameters()) + list(l2t.meta.parameters())
+    one = weighted_distance(l2t.student(x, joined=True)[1], source, by)
+    _, maps = l2t.source.forward_with_features(x)
+    apart = resized([maps[m].detach() for m, _ in l2t.pairs], l2t.sizes)
+    sum_of_pairs = matching_loss(l2t.student(x)[1], apart, weights, scale)
+    assert one.item() == pytest.approx(sum_of_pairs.item(), rel=1e-12)
+    for g, h in zip(
+        grad(one, both, allow_unused=True),
+        grad(sum_of_pairs, both, allow_unused=True),
+        strict=True,
+    ):
+        assert (g is None) == (h is None)
+        if g is not None:
+            assert relative(g.data, h.data) < 1e-10
+
+
+def test_an_iteration_evaluates_nothing_twice():
+    """Source and meta-networks once, the target T + 3 times: real, trial, judgement."""
+    l2t = ours(dtype=np.float32, which="map")
+    counts = {}
+
+    def counting(name, function):
+        def called(*arguments, **named):
+            counts[name] = counts.get(name, 0) + 1
+            return function(*arguments, **named)
+
+        return called
+
+    for name, part, method in (
+        ("source", l2t.source, "forward_with_features"),
+        ("target", l2t.student.target, "forward_with_features"),
+        ("meta", l2t.meta, "forward"),
+    ):
+        setattr(part, method, counting(name, getattr(part, method)))
+    (x, labels) = next(batches(1, dtype=np.float32))
+    l2t.step(x, labels)
+    assert counts == {"source": 1, "meta": 1, "target": l2t.steps + 3}
 
 
 def test_the_source_never_changes():

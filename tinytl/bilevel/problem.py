@@ -147,25 +147,6 @@ def differentiate(
     return filled[: len(theta)], filled[len(theta) :]
 
 
-def inner_steps(
-    problem: Problem,
-    theta: Tensors,
-    v: Tensors,
-    start: int = 0,
-    stop: int | None = None,
-    losses: list[float] | None = None,
-) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
-    """States (theta_t, v_t), t = start .. stop, by values alone: no graph is kept."""
-    theta, v = list(theta), list(v)
-    yield theta, v
-    for t in range(start, problem.steps if stop is None else stop):
-        value, g = inner_gradient(problem, theta, t)
-        theta, v = problem.step(theta, v, g, t)
-        if losses is not None:
-            losses.append(value)
-        yield theta, v
-
-
 def inner_gradient(
     problem: Problem, theta: Tensors, t: int
 ) -> tuple[float, list[Tensor]]:
@@ -173,6 +154,26 @@ def inner_gradient(
     at = leaves(theta)
     loss = problem.ell(at, t, [x.detach() for x in problem.phi])
     return loss.item(), differentiate(f"inner at t = {t}", loss, at)[0]
+
+
+def inner_steps(
+    problem: Problem,
+    theta: Tensors,
+    v: Tensors,
+    start: int = 0,
+    stop: int | None = None,
+    losses: list[float] | None = None,
+    gradient: Callable[..., tuple[float, list[Tensor]]] = inner_gradient,
+) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
+    """States (theta_t, v_t), t = start .. stop, by values alone: no graph is kept."""
+    theta, v = list(theta), list(v)
+    yield theta, v
+    for t in range(start, problem.steps if stop is None else stop):
+        value, g = gradient(problem, theta, t)
+        theta, v = problem.step(theta, v, g, t)
+        if losses is not None:
+            losses.append(value)
+        yield theta, v
 
 
 def outer_gradients(

@@ -41,11 +41,13 @@ section 3.1, "Reverse-HG".
 import math
 from collections.abc import Callable, Iterator
 
+from ..tensor import Tensor
 from .problem import (
     Hypergradient,
     Problem,
     Tensors,
     add_scaled,
+    inner_gradient,
     inner_steps,
     outer_gradients,
     result,
@@ -56,6 +58,7 @@ from .problem import (
 Product = Callable[
     [Problem, Tensors, int, Tensors, bool], tuple[Tensors | None, Tensors]
 ]
+Gradient = Callable[[Problem, Tensors, int], tuple[float, list[Tensor]]]
 Kept = list[tuple[int, list, list]]
 
 
@@ -64,6 +67,7 @@ def sweep(
     product: Product,
     keep: str = "all",
     last: int | None = None,
+    gradient: Gradient = inner_gradient,
 ) -> Hypergradient:
     """The recursion above, with H_t q and the mixed term from `product`.
 
@@ -75,6 +79,8 @@ def sweep(
             the way back, for one more gradient a step.
         last: go back through the last so many steps only (all if None); what phi did
             before is taken to be constant.
+        gradient: ell_t and its gradient on the way to theta_T; an estimator may keep
+            something of it for its product.
 
     Raises:
         ValueError: unknown `keep`, or `last` is not positive.
@@ -85,7 +91,7 @@ def sweep(
         raise ValueError(f"hypergradient: last must be at least 1, got {last}")
     every = 1 if keep == "all" else math.isqrt(max(problem.steps - 1, 0)) + 1
     losses: list[float] = []
-    kept, state = _forward(problem, every, losses)
+    kept, state = _forward(problem, every, losses, gradient)
     count = len(kept)
     first = 0 if last is None else max(problem.steps - last, 0)
 
@@ -104,11 +110,12 @@ def sweep(
 
 
 def _forward(
-    problem: Problem, every: int, losses: list[float]
+    problem: Problem, every: int, losses: list[float], gradient: Gradient
 ) -> tuple[Kept, tuple[list, list]]:
     """Take the steps; keep the states that the way back starts from."""
     kept: Kept = []
-    states = inner_steps(problem, problem.theta, problem.v, losses=losses)
+    start = problem.theta, problem.v
+    states = inner_steps(problem, *start, losses=losses, gradient=gradient)
     for t, (theta, v) in enumerate(states):
         if t < problem.steps and t % every == 0:
             kept.append((t, theta, v if every > 1 else []))

@@ -9,29 +9,89 @@ in one walk, q constant. The graph of a step is dropped before the next is made:
 activations, those of one step are in memory however large T is; of the parameters, one
 copy a step (see `keep`).
 
-Cost, with c for one gradient of ell: T c there, and c + about 2 c a step on the way
-back; at t = 0 only the mixed term.
+Kept graphs. The gradients of the last `graphs` steps are recorded when they are taken,
+and their graphs wait for the way back: one gradient a step is saved, for the memory of
+so many recorded steps. One is free: the graph of the last step is used before another
+is made. With None all are kept, and the memory is that of "unrolled".
+
+Cost, with c for one gradient of ell: T c there; on the way back about 2 c a step, and c
+more where no graph was kept; at t = 0 only the mixed term, less than c.
 """
 
-from .problem import Hypergradient, Problem, Tensors, differentiate, leaves
+from ..tensor import Tensor
+from .problem import (
+    Hypergradient,
+    Problem,
+    Tensors,
+    differentiate,
+    inner_gradient,
+    leaves,
+)
 from .products import pulled_back
 from .recursion import sweep
 
+Recorded = tuple[list[Tensor], list[Tensor], float]  # theta_t, grad ell_t, ell_t
+
 
 def reverse(
-    problem: Problem, keep: str = "all", last: int | None = None
+    problem: Problem,
+    keep: str = "all",
+    last: int | None = None,
+    graphs: int | None = 1,
 ) -> Hypergradient:
-    """Exact hypergradient; `keep` and `last` as in ``recursion.sweep``."""
-    return sweep(problem, double_backward, keep, last)
+    """Exact hypergradient.
+
+    Args:
+        problem: what is differentiated.
+        keep: as in ``recursion.sweep``.
+        last: likewise.
+        graphs: how many of the last steps keep their graph; None for all.
+
+    Raises:
+        ValueError: `graphs` is negative.
+    """
+    if graphs is not None and graphs < 0:
+        raise ValueError(f"hypergradient: graphs must be 0 or more, got {graphs}")
+    first = 0 if graphs is None else problem.steps - graphs
+    kept: dict[int, Recorded] = {}
+
+    def gradient(
+        problem: Problem, theta: Tensors, t: int
+    ) -> tuple[float, list[Tensor]]:
+        if t < first:
+            return inner_gradient(problem, theta, t)
+        kept[t] = recorded(problem, theta, t)
+        return kept[t][2], [g.detach() for g in kept[t][1]]
+
+    def product(
+        problem: Problem, theta: Tensors, t: int, q: Tensors, hessian: bool
+    ) -> tuple[Tensors | None, Tensors]:
+        step = kept.pop(t, None) or recorded(problem, theta, t)
+        return products(problem, step, q, hessian)
+
+    return sweep(problem, product, keep, last, gradient)
 
 
 def double_backward(
     problem: Problem, theta: Tensors, t: int, q: Tensors, hessian: bool
 ) -> tuple[Tensors | None, Tensors]:
     """H_t q (None unless `hessian`) and the mixed term, by one walk through a walk."""
+    return products(problem, recorded(problem, theta, t), q, hessian)
+
+
+def recorded(problem: Problem, theta: Tensors, t: int) -> Recorded:
+    """The gradient of ell_t at theta_t, to be differentiated again."""
     at = leaves(theta)
     loss = problem.ell(at, t)
     g, _ = differentiate(f"inner at t = {t}", loss, at, create_graph=True)
+    return at, g, float(loss.item())
+
+
+def products(
+    problem: Problem, step: Recorded, q: Tensors, hessian: bool
+) -> tuple[Tensors | None, Tensors]:
+    """H_t q (None unless `hessian`) and the mixed term of a recorded gradient."""
+    at, g, _ = step
     targets = [*at, *problem.phi] if hessian else problem.phi
     found = pulled_back(g, q, targets)
     return (found[: len(at)], found[len(at) :]) if hessian else (None, found)

@@ -13,9 +13,11 @@ steps carry on with the real momentum and weight decay.
 
 What is evaluated once. The weights omega, lambda, gamma depend on phi and on the source
 network alone, not on theta: they are the same in all passes of a step. So the source
-and the meta-networks run once a step; dF/d(weights) is asked for, and one ordinary
-backward through the meta-networks makes dF/dphi of it. Undoing the trial costs nothing:
-arrays are never written to, and the trial works with Tensors of its own.
+and the meta-networks run once a step, gamma is stretched once, and what belongs to one
+target map is put side by side once (``matching.joined``). The gradient of F by the
+factors that stand in the loss is asked for, and one ordinary backward makes dF/dphi of
+it. Undoing the trial costs nothing: arrays are never written to, and the trial works
+with Tensors of its own.
 
 Batch statistics. Every pass normalises with the statistics of its batch, and moves the
 running ones. In the published code a step's net effect on them is two updates, the real
@@ -30,13 +32,19 @@ beta, momentum and weight decay in the trial where the algorithm has none
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from .. import functional as F
-from ..bilevel import VirtualStatistics, hypergradient, replay, sgd_settings
+from ..bilevel import (
+    Hypergradient,
+    VirtualStatistics,
+    hypergradient,
+    replay,
+    sgd_settings,
+)
 from ..bilevel.replay import POLICIES
 from ..bilevel.snapshot import generators_of
 from ..graph import no_grad
@@ -44,13 +52,16 @@ from ..nn import functional_call
 from ..optim import SGD, Adam
 from ..tensor import Tensor, grad
 from .matching import (
+    SCALES,
+    Factors,
     MetaNetworks,
     Pair,
     Student,
     Weights,
-    from_tensors,
-    matching_loss,
+    factors,
+    joined,
     resized,
+    weighted_distance,
 )
 
 VIRTUAL = ("official", "paper")
@@ -91,12 +102,14 @@ class L2T:
         where: learn lambda.
         which: learn gamma from "map", "pooled" or "pooled-map"; None: gamma = 1.
         image: (C, H, W) of the images, to find the sizes of the maps.
-        scale: "raw", "unit" or "flat", see ``matching_loss``.
+        scale: "raw", "unit" or "flat", see ``matching.factors``.
         beta: weight of the matching loss; 0 trains from scratch.
         steps: T.
         virtual: "official" or "paper", see above.
         bn_virtual: "official", "restore" or "freeze", see above.
         method: how hypergradients are computed, see ``bilevel.hypergradient``.
+        graphs: how many steps of the trial keep their graph, for method "reverse": None
+            for all, which is fastest; 1 takes the least memory.
         lr: rate of theta; set ``sgd.param_groups[0]["lr"]``, or use a schedule.
         momentum: of theta.
         weight_decay: of theta.
@@ -130,6 +143,7 @@ class L2T:
         virtual: str = "official",
         bn_virtual: str = "official",
         method: str = "reverse",
+        graphs: int | None = None,
         lr: float = 0.1,
         momentum: float = 0.9,
         weight_decay: float = 1e-4,
@@ -140,7 +154,8 @@ class L2T:
         self.source = source.eval()
         self.pairs = tuple(pairs) if beta else ()
         self.scale, self.beta, self.steps = scale, beta, steps
-        self.virtual, self.bn_virtual, self.method = virtual, bn_virtual, method
+        self.virtual, self.bn_virtual = virtual, bn_virtual
+        self.method, self.graphs = method, graphs
         theirs, ours = _shapes(source, target, image)
         _check(self, len(theirs), len(ours))
         self.sizes = [ours[n][1:] for _, n in self.pairs]
@@ -157,78 +172,79 @@ class L2T:
         self.sgd = SGD(theta, lr, momentum, weight_decay=weight_decay)
         self.adam = Adam(phi, meta_lr, weight_decay=meta_weight_decay) if phi else None
 
+    def to(self, device: str) -> L2T:
+        """Move all three networks to "cpu" or "cuda"; raises what Module.to raises."""
+        for network in (self.source, self.student, self.meta):
+            network.to(device)
+        return self
+
     def step(self, images: Tensor, labels: Tensor) -> StepReport:
         """One step on a batch, as above."""
-        maps = self._source_maps(images)
-        weights = self.meta(maps)
-        source = resized(maps, self.sizes)
-        fixed = [Weights(*(w.detach() for w in by.tensors())) for by in weights]
-        report = self._real_step(images, labels, source, fixed)
+        source, by, weights = self._match(images)
+        fixed = [Weights(*(w.detach() for w in one.tensors())) for one in weights]
+        report = self._real_step(images, labels, source, by, fixed)
         if self.adam is None:
             return report
-        fields, outer = self._trial(images, labels, source, weights)
+        found = self._trial(images, labels, source, by)
         phi = list(self.meta.parameters())
-        tensors = [w for by in weights for w in by.tensors()]
-        learned = [
-            (w, g) for w, g in zip(tensors, fields, strict=True) if w.requires_grad
-        ]
-        g_phi = grad([w for w, _ in learned], phi, [g for _, g in learned])
+        tensors = [w for one in weights for w in one.tensors()]
+        inside = [w for one in by for w in one.tensors()]
+        gradients = grad(inside, [*tensors, *phi], found.gradients)
+        fields, g_phi = gradients[: len(tensors)], gradients[len(tensors) :]
         self.adam.step(g_phi)
-        return StepReport(
-            report.loss,
-            report.cross_entropy,
-            report.matching,
-            outer,
-            fixed,
-            g_phi,
-            tuple(fields),
-        )
+        return replace(report, outer=found.value, hypergradient=g_phi, fields=fields)
 
-    def _source_maps(self, images: Tensor) -> list[Tensor]:
+    def _match(
+        self, images: Tensor
+    ) -> tuple[list[Tensor], list[Factors], list[Weights]]:
+        """Source maps and factors of every target map, and weights of every pair."""
         if not self.pairs:
-            return []
+            return [], [], []
         with no_grad():
-            _, maps = self.source.forward_with_features(images)
-        return [maps[m] for m, _ in self.pairs]
+            _, theirs = self.source.forward_with_features(images)
+            maps = [theirs[m] for m, _ in self.pairs]
+            source = resized(maps, self.sizes)
+        weights = [learnable(by) for by in self.meta(maps)]
+        each = factors(weights, self.sizes, self.scale)
+        return *joined(self.pairs, source, each), weights
 
     def _real_step(
         self,
         images: Tensor,
         labels: Tensor,
         source: list[Tensor],
+        by: list[Factors],
         weights: list[Weights],
     ) -> StepReport:
-        scores, matched = self.student(images)
+        scores, matched = self.student(images, joined=True)
         own = F.cross_entropy(scores, labels)
         loss, distance = own, 0.0
         if self.pairs:
-            matching = matching_loss(matched, source, weights, self.scale)
+            fixed = [Factors(*(w.detach() for w in one.tensors())) for one in by]
+            matching = weighted_distance(matched, source, fixed)
             loss, distance = own + self.beta * matching, matching.item()
         self.sgd.step(grad(loss, list(self.student.parameters())))
         return StepReport(loss.item(), own.item(), distance, weights=weights)
 
     def _trial(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        source: list[Tensor],
-        weights: list[Weights],
-    ) -> tuple[list[Tensor], float]:
-        """dF/d(weights) and F; the student is left as it was, statistics apart."""
+        self, images: Tensor, labels: Tensor, source: list[Tensor], by: list[Factors]
+    ) -> Hypergradient:
+        """dF/d(factors) and F; the student is left as it was, statistics apart."""
         names = [name for name, _ in self.student.named_parameters()]
         by_paper = self.virtual == "paper"
         factor = 1.0 if by_paper else self.beta
 
         def run(theta: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
             named = dict(zip(names, theta, strict=True))
-            return functional_call(self.student, named, images)
+            return functional_call(self.student, named, images, {"joined": True})
 
         def inner(theta: list[Tensor], phi: list[Tensor], t: int) -> Tensor:
             scores, matched = run(theta)
             if t == self.steps:
                 return F.cross_entropy(scores, labels)
-            now = from_tensors(phi, weights)
-            return factor * matching_loss(matched, source, now, self.scale)
+            queue = iter(phi)
+            now = [Factors(*(next(queue) for _ in one.tensors())) for one in by]
+            return factor * weighted_distance(matched, source, now)
 
         def outer(theta: list[Tensor], phi: list[Tensor]) -> Tensor:
             return F.cross_entropy(run(theta)[0], labels)
@@ -236,25 +252,32 @@ class L2T:
         step = sgd_settings(self.sgd)
         if by_paper:
             step |= {"momentum": 0.0, "weight_decay": 0.0, "velocity": None}
-        tensors = [w for by in weights for w in by.tensors()]
-        hyper = [w if w.requires_grad else Tensor(w.data, True) for w in tensors]
+        if self.method == "reverse":
+            step |= {"graphs": self.graphs}
         with VirtualStatistics(self.student, bn_virtual=self.bn_virtual) as virtual:
             below, above = virtual(inner), virtual(outer)
             if generators_of(self.student):  # dropout: the same masks at every pass
                 below, above = (replay(x, self.student) for x in (below, above))
-            found = hypergradient(
+            return hypergradient(
                 below,
                 above,
-                hyper=hyper,
+                hyper=[Tensor(w.data, True) for one in by for w in one.tensors()],
                 steps=self.steps + 1,
                 method=self.method,
                 **step,
             )
-        return list(found.gradients), found.value
+
+
+def learnable(by: Weights) -> Weights:
+    """The same weights, those that are constant as Tensors with a gradient, too."""
+    return Weights(
+        *(w if w.requires_grad else Tensor(w.data, True) for w in by.tensors())
+    )
 
 
 def _check(l2t: L2T, theirs: int, ours: int) -> None:
-    for name, known in (("virtual", VIRTUAL), ("bn_virtual", POLICIES)):
+    options = {"virtual": VIRTUAL, "bn_virtual": POLICIES, "scale": SCALES}
+    for name, known in options.items():
         if getattr(l2t, name) not in known:
             raise ValueError(
                 f"L2T: {name} must be in {known}, got {getattr(l2t, name)!r}"
@@ -274,8 +297,9 @@ def _shapes(source: Any, target: Any, image: tuple[int, int, int]) -> list[Any]:
     blank = Tensor(np.zeros((1, *image), dtype))
     for network in (source, target):
         training = network.training
+        image_there = blank.to(next(network.parameters()).device)
         with no_grad():
-            _, maps = network.eval().forward_with_features(blank)
+            _, maps = network.eval().forward_with_features(image_there)
         network.train(training)
         found.append([s.shape[1:] for s in maps])
     return found

@@ -15,18 +15,24 @@ and L = sum of L^{m,n} over the pairs. The methods are nested configurations of 
     L2T-ww    omega and lambda learned, gamma = 1
     L2T-www   all three learned
 
+Side by side. Pairs with the same target map n differ in the source map alone, and the
+sum over m and c is one sum: their source maps, and the weights lambda omega and gamma,
+are put side by side as channels (``joined``), and one 1x1 convolution gives all their
+r(T^n). That is one loss for each target map in place of one for each pair, the same
+numbers, and of what depends on the source alone nothing is left to be done in a step.
+
 Sources: Romero et al. 2014 (matching of features); Jang et al. 2019, eq. 1 to 3, and
-    its
-published code, where the source's map is the one that is resized.
+its published code, where the source's map is the one that is resized.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from tinytl_kernels import namespace
 
 from .. import functional as F
 from ..nn import Conv2d, Module, ModuleList
@@ -110,7 +116,7 @@ class MetaNetworks(Module):
 
 
 def _full(shape: tuple[int, ...], value: float, like: Tensor) -> Tensor:
-    return Tensor(np.full(shape, value, like.dtype))
+    return Tensor(namespace(like.data).full(shape, value, like.dtype))
 
 
 class Student(Module):
@@ -123,7 +129,8 @@ class Student(Module):
         generator: randomness of the branch; None for fresh entropy.
         dtype: of the branch.
 
-    Shapes: images -> (scores, list of r(T^n(x)), one for each pair).
+    Shapes: images -> (scores, list of r(T^n(x)), one for each pair; or, with `joined`,
+    one for each target map, the channels of its pairs side by side).
     """
 
     def __init__(
@@ -143,13 +150,32 @@ class Student(Module):
             for ours, theirs in channels
         )
 
-    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+    def forward(self, x: Tensor, joined: bool = False) -> tuple[Tensor, list[Tensor]]:
         """Scores, and the target's maps as the source would have them."""
         scores, maps = self.target.forward_with_features(x)
+        if joined:
+            return scores, [
+                side_by_side(maps[n], [self.branch[k] for k in which])
+                for n, which in by_target(self.pairs).items()
+            ]
         matched = [
             r(maps[n]) for r, (_, n) in zip(self.branch, self.pairs, strict=True)
         ]
         return scores, matched
+
+
+def side_by_side(x: Tensor, convolutions: Sequence[Any]) -> Tensor:
+    """What 1x1 convolutions of one map give, their channels side by side: as one."""
+    weight = F.cat([r.weight for r in convolutions])
+    return F.conv2d(x, weight, F.cat([r.bias for r in convolutions]))
+
+
+def by_target(pairs: Sequence[Pair]) -> dict[int, list[int]]:
+    """The places of all pairs with one target map, in order: n -> [k, ...]."""
+    found: dict[int, list[int]] = {}
+    for k, (_, n) in enumerate(pairs):
+        found.setdefault(n, []).append(k)
+    return found
 
 
 def resized(maps: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
@@ -160,18 +186,31 @@ def resized(maps: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> list[Te
     ]
 
 
-def matching_loss(
-    matched: Sequence[Tensor],
-    source: Sequence[Tensor],
-    weights: Sequence[Weights],
-    scale: str = "raw",
-) -> Tensor:
-    """L of the module's docstring.
+@dataclass(frozen=True)
+class Factors:
+    """What stands before D in the loss of a pair, or of several side by side.
+
+    Attributes:
+        channels: lambda omega, (N, C).
+        pixels: gamma over the map, (N, C, H, W), or None for 1 everywhere.
+    """
+
+    channels: Tensor
+    pixels: Tensor | None = None
+
+    def tensors(self) -> list[Tensor]:
+        """Those that there are, in order."""
+        return [w for w in (self.channels, self.pixels) if w is not None]
+
+
+def factors(
+    weights: Sequence[Weights], sizes: Sequence[tuple[int, ...]], scale: str = "raw"
+) -> list[Factors]:
+    """Factors of every pair, whose maps have these sizes.
 
     Args:
-        matched: r(T^n(x)) of every pair.
-        source: S^m(x) of every pair, in the same size.
         weights: of every pair.
+        sizes: (H, W) of every pair.
         scale: what is done with gamma, which is confounded with lambda: "raw" nothing;
             "unit" divides it by its mean over the pixels, so that it can only shift
             weight; "flat" replaces it by that mean, so that it can only scale.
@@ -180,28 +219,75 @@ def matching_loss(
         ValueError: an unknown scale.
     """
     if scale not in SCALES:
-        raise ValueError(f"matching_loss: scale must be in {SCALES}, got {scale!r}")
-    parts = list(_pair_losses(matched, source, weights, scale))
-    return F.sum(F.stack(parts))
+        raise ValueError(f"factors: scale must be in {SCALES}, got {scale!r}")
+    return [
+        Factors(
+            F.unsqueeze(by.lambda_, 1) * by.omega,
+            None if by.gamma is None else stretched(by.gamma, size, scale),
+        )
+        for by, size in zip(weights, sizes, strict=True)
+    ]
 
 
-def _pair_losses(
+def joined(
+    pairs: Sequence[Pair], source: Sequence[Tensor], each: Sequence[Factors]
+) -> tuple[list[Tensor], list[Factors]]:
+    """Source maps and factors of every target map: those of its pairs side by side.
+
+    Raises:
+        ValueError: some pairs of a target map have pixels, and some have not.
+    """
+    maps, found = [], []
+    for which in by_target(pairs).values():
+        maps.append(F.cat([source[k] for k in which], 1))
+        pixels = [each[k].pixels for k in which]
+        there = [x for x in pixels if x is not None]
+        if there and len(there) < len(pixels):
+            raise ValueError("joined: all pairs of a target map have pixels, or none")
+        channels = F.cat([each[k].channels for k in which], 1)
+        found.append(Factors(channels, F.cat(there, 1) if there else None))
+    return maps, found
+
+
+def matching_loss(
     matched: Sequence[Tensor],
     source: Sequence[Tensor],
     weights: Sequence[Weights],
-    scale: str,
-) -> Iterator[Tensor]:
-    for t, s, by in zip(matched, source, weights, strict=True):
-        away = t - s
-        distance = away * away
-        if by.gamma is not None:
-            distance = distance * stretched(by.gamma, distance.shape[2:], scale)
-        each = F.mean(distance, (2, 3))  # N, C
-        yield F.mean(by.lambda_ * F.sum(by.omega * each, 1))
+    scale: str = "raw",
+) -> Tensor:
+    """L of the module's docstring, pair by pair.
+
+    Args:
+        matched: r(T^n(x)) of every pair.
+        source: S^m(x) of every pair, in the same size.
+        weights: of every pair.
+        scale: as in ``factors``.
+
+    Raises:
+        ValueError: an unknown scale.
+    """
+    sizes = [s.shape[2:] for s in source]
+    return weighted_distance(matched, source, factors(weights, sizes, scale))
+
+
+def weighted_distance(
+    matched: Sequence[Tensor], source: Sequence[Tensor], by: Sequence[Factors]
+) -> Tensor:
+    """L from maps (N, C, H, W) and factors, those of a pair or of several joined."""
+    triples = zip(matched, source, by, strict=True)
+    return F.sum(F.stack([_weighted_distance(*triple) for triple in triples]))
+
+
+def _weighted_distance(t: Tensor, s: Tensor, by: Factors) -> Tensor:
+    distance = (t - s) ** 2
+    if by.pixels is not None:
+        distance = distance * by.pixels
+    each = F.mean(distance, (2, 3))  # N, C
+    return F.mean(F.sum(by.channels * each, 1))
 
 
 def stretched(gamma: Tensor, size: tuple[int, ...], scale: str = "raw") -> Tensor:
-    """gamma (N, C, 3, 3) over a map of `size`, scaled as in ``matching_loss``."""
+    """gamma (N, C, 3, 3) over a map of `size`, scaled as in ``factors``."""
     wide = F.interpolate(gamma, size, mode="bilinear")
     if scale == "raw":
         return wide

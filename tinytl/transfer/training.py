@@ -233,9 +233,7 @@ class Run:
             _mean(reports, "loss"),
             _mean(reports, "cross_entropy"),
             float(np.mean(outer)) if outer else None,
-            accuracy=None
-            if test is None
-            else accuracy(self.l2t.student.target, *test),
+            accuracy=None if test is None else accuracy(self.l2t.student.target, *test),
             **{
                 name: np.mean([one[name] for one in summaries], axis=0).tolist()
                 for name in summaries[0]
