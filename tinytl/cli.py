@@ -1,6 +1,6 @@
 """The ``tinytl`` command.
 
-tinytl demo       three experiments with figures and a report
+tinytl demo       four experiments with figures and a report
 tinytl transfer   one run of a transfer method on official images
 tinytl compare    many runs: methods, tasks and seeds
 tinytl evidence   tables and curves of these runs
@@ -29,7 +29,7 @@ from .transfer import METHODS, Settings
 from .transfer.matching import SCALES
 from .transfer.meta import H_INPUTS
 
-EXPERIMENTS = ("collapse", "signal", "transfer")
+EXPERIMENTS = ("collapse", "signal", "transfer", "l2t")
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -52,8 +52,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     demo = commands.add_parser(
         "demo",
-        help="three experiments with figures and a report",
-        description="Compute three experiments on real images and write report.html. "
+        help="four experiments with figures and a report",
+        description="Compute four experiments on real images and write report.html. "
         "Finished results are kept, so a run that was stopped goes on where it was.",
     )
     demo.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR")

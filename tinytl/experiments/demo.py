@@ -11,6 +11,8 @@ from . import (
     collapse,
     collapse_text,
     figures,
+    l2t,
+    l2t_text,
     signal,
     signal_text,
     transfer,
@@ -23,11 +25,13 @@ CELLS: dict[str, Callable[..., list[Cell]]] = {
     "collapse": collapse.cells,
     "signal": signal.cells,
     "transfer": transfer.cells,
+    "l2t": l2t.cells,
 }
 SECTIONS: dict[str, Callable[..., Section]] = {
     "collapse": collapse_text.section,
     "signal": signal_text.section,
     "transfer": transfer_text.section,
+    "l2t": l2t_text.section,
 }
 SEEDS = 8
 

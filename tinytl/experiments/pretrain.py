@@ -42,23 +42,41 @@ class ThreeBlocks(Module):
     29,178 parameters for 10 classes. Convolutions have no bias, since the norm takes it
     away; they start with He's values, the head with Xavier's.
 
+    Args:
+        num_classes: K.
+        widths: filters of each block; the table is for those of the source network.
+        generator: randomness of the initial values.
+
     Shapes: (N, 1, 28, 28) -> (N, K), scores before softmax.
     """
 
-    def __init__(self, num_classes: int, *, generator: np.random.Generator):
+    def __init__(
+        self,
+        num_classes: int,
+        widths: tuple[int, int, int] = (16, 32, 64),
+        *,
+        generator: np.random.Generator,
+    ):
         super().__init__()
-        self.block1 = block(1, 16, generator)
-        self.block2 = block(16, 32, generator)
-        self.block3 = block(32, 64, generator)
-        self.fc = Linear(64 * 3 * 3, num_classes, generator=generator)
+        self.block1 = block(1, widths[0], generator)
+        self.block2 = block(widths[0], widths[1], generator)
+        self.block3 = block(widths[1], widths[2], generator)
+        self.fc = Linear(widths[2] * 3 * 3, num_classes, generator=generator)
         init.xavier_normal_(self.fc.weight, generator=generator)
         assert self.fc.bias is not None
         init.zeros_(self.fc.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores."""
-        x = self.block3(self.block2(self.block1(x)))
-        return self.fc(x.flatten(1))
+        return self.forward_with_features(x)[0]
+
+    def forward_with_features(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Scores, and what each block puts out."""
+        maps = []
+        for part in (self.block1, self.block2, self.block3):
+            x = part(x)
+            maps.append(x)
+        return self.fc(x.flatten(1)), maps
 
 
 def block(channels: int, filters: int, generator: np.random.Generator) -> Sequential:

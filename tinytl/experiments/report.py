@@ -100,7 +100,7 @@ def page(sections: Sequence[Section], command: str) -> str:
     """The whole page as text."""
     names = "".join(f'<li><a href="#{s.name}">{s.title}</a></li>' for s in sections)
     body = [
-        "<p>Three experiments on real images, computed on this machine by "
+        "<p>Experiments on real images, computed on this machine by "
         "<code>tinytl</code>. Each begins with its lesson; then come the figures and "
         "numbers it rests on, what they do not show, and how to make them again.</p>",
         f"<nav><ol>{names}</ol></nav>",

@@ -19,13 +19,14 @@ import sys
 from collections.abc import Callable
 from typing import Any, TextIO
 
-from . import collapse, transfer
+from . import collapse, l2t, transfer
 from . import signal as signal_experiment
 
 COMPUTE: dict[str, Callable[..., dict[str, Any]]] = {
     "collapse": collapse.compute,
     "signal": signal_experiment.compute,
     "transfer": transfer.compute,
+    "l2t": l2t.compute,
 }
 LIBRARIES = ("OPENBLAS", "OMP", "MKL", "NUMBA")
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in LIBRARIES} | {
