@@ -1,121 +1,180 @@
-"""tinytl beside PyTorch: training steps, both sides taking turns in one run.
+"""tinytl beside PyTorch in one run: ``python -m reference.bench``.
+
+    --only PATTERN [...]      rows whose name matches (regular expression)
+    --quick                   fewer rounds: a look, not a measurement
+    --sweep                   time and memory against batch, depth and T instead
+    --threads N               of every library
+    --out FILE                keep everything as JSON
+    --compare A B             two results, row by row
+    --commits A B             our side of two commits, taking turns
+    --markdown FILE           put a result's table into docs/benchmarks.md
 
 A speed is a ratio: on a shared machine both times wander, and their ratio stays.
-Medians are printed, and kept as JSON with the machine and the versions.
 """
 
 import argparse
 import json
-import os
-import platform
+import re
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import tinytl_kernels
-import torch
-
 import tinytl
 
-from .workloads import WORKLOADS
+from . import measure, rows, startup, table
+from .machine import ROOT, machine
+from .measure import OURS, THEIRS, Variant, WrongResult
+from .workloads import Row
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+Result = dict[str, Any]
 
 
-def measure(key: str, batch: int, rounds: int, steps: int = 4) -> dict[str, Any]:
-    """Median seconds of a step on each side, and the median ratio of the rounds.
+def run(
+    chosen: list[Row], variants: list[Variant], threads: int, quick: bool
+) -> tuple[list[Result], list[str]]:
+    """Measure row after row, printing each; the results, and what was refused."""
+    found, refused = [], []
+    workers = measure.launch(variants, threads)
+    try:
+        for row in chosen:
+            budget = 0.3 if quick else row.seconds
+            try:
+                found.append(measure.measure(row, workers, budget))
+            except WrongResult as error:
+                refused.append(str(error))
+                print(f"REFUSED  {error}", flush=True)
+                continue
+            limit = table.limits(found)
+            print(table.line(table.cells(found[-1], limit)), flush=True)
+    finally:
+        measure.stop(workers)
+    return found, refused
 
-    Each side has a process of its own, as its users have, and they take turns: while
-    one computes, the other waits. The first round warms up and is not counted.
+
+def matching(patterns: list[str], all_rows: list[Row]) -> list[Row]:
+    """Rows whose key matches one of the patterns; all without patterns."""
+    wanted = [re.compile(pattern) for pattern in patterns]
+    return [r for r in all_rows if not wanted or any(p.search(r.key) for p in wanted)]
+
+
+def against_pytorch(args: argparse.Namespace) -> int:
+    """The table; 1 if a result was refused."""
+    everything = rows.sweeps() if args.sweep else rows.table()
+    chosen = matching(args.only, [*everything, *([rows.tiny()] if args.only else [])])
+    ours = OURS if hasattr(tinytl, "keep_pages") else OURS[:1]
+    result: Result = {"machine": machine(), "threads": args.threads, "rows": []}
+    begin = time.monotonic()
+    print("milliseconds; kept: the allocator keeps pages; last: channels last")
+    print("x best, x inst: how often as fast as PyTorch's best, and as installed")
+    print("MB: growth at the peak, of the fastest; limit: fraction of it\n")
+    print(table.line(list(table.HEAD)))
+    variants = [*ours, *THEIRS]
+    result["rows"], refused = run(chosen, variants, args.threads, args.quick)
+    if not args.sweep and (not args.only or matching(args.only, START)):
+        result["startup"] = startup.measure(args.threads, 1 if args.quick else 3)
+    result["minutes"] = round((time.monotonic() - begin) / 60, 1)
+    summary(result)
+    if args.out:
+        args.out.write_text(pack(result))
+    return 1 if refused else 0
+
+
+START = [Row("start", "import and first step", lambda side, batch: list)]
+
+
+def summary(result: Result) -> None:
+    """Goals, start, machine."""
+    print("\ngoal, reached, wanted")
+    for name, *rest in table.goals(result["rows"]):
+        print(f"    {name:50}" + "".join(f"{part:>9}" for part in rest))
+    if result.get("startup"):
+        print("\nseconds of a new process: tinytl, PyTorch, at most")
+        for name, *rest in table.starts(result["startup"]):
+            print(f"    {name:50}" + "".join(f"{part:>9}" for part in rest))
+    print(f"\n{table.about(result)}\n{result['minutes']} minutes")
+
+
+def pack(result: Result) -> str:
+    """JSON with a line for each row."""
+    lines = [f" {json.dumps(key)}: {json.dumps(result[key])}" for key in result]
+    for k, key in enumerate(result):
+        if isinstance(result[key], list):
+            body = ",\n".join("  " + json.dumps(row) for row in result[key])
+            lines[k] = f" {json.dumps(key)}: [\n{body}\n ]"
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def commits(names: list[str], args: argparse.Namespace) -> int:
+    """Our side of two commits; the libraries are taken from git, the rows are today's.
+
+    Either has every kernel compiled before it is timed.
     """
-    sides = {side: _start(side, key, batch) for side in ("tinytl", "torch")}
-    medians: dict[str, list[float]] = {side: [] for side in sides}
-    grown = dict.fromkeys(sides, 0.0)
-    for _ in range(rounds + 1):
-        for side, worker in sides.items():
-            answer = _ask(worker, steps)
-            medians[side].append(float(np.median(answer["seconds"])))
-            grown[side] = answer["grown_mb"]
-    for worker in sides.values():
-        worker.communicate()
-    ratios = np.divide(medians["tinytl"], medians["torch"])[1:]
-    return {
-        "workload": key,
-        "batch": batch,
-        **{f"{side}_s": float(np.median(s[1:])) for side, s in medians.items()},
-        "ratio": float(np.median(ratios)),
-        "ratio_quartiles": [float(q) for q in np.percentile(ratios, [25, 75])],
-        **{f"{side}_peak_mb": mb for side, mb in grown.items()},
-    }
+    everything = rows.sweeps() if args.sweep else rows.table()
+    chosen = matching(args.only, [r for r in everything if r.group != "limit"])
+    with tempfile.TemporaryDirectory() as folder:
+        variants = [Variant(n, "tinytl", path=checkout(n, folder)) for n in names]
+        workers = measure.launch(variants, args.threads)
+        print(f"{'milliseconds':46}" + "".join(f"{n[:12]:>14}" for n in names))
+        try:
+            for row in chosen:
+                budget = 0.3 if args.quick else row.seconds
+                found = measure.measure(row, workers, budget)
+                times = [1e3 * table.seconds(found, name) for name in names]
+                shown = "".join(f"{ms:14.4g}" for ms in times)
+                print(f"{row.key:46}{shown}{times[0] / times[1]:8.2f}x", flush=True)
+        finally:
+            measure.stop(workers)
+    return 0
 
 
-def _start(side: str, key: str, batch: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "reference.bench.worker", side, key, str(batch)]
-    return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+def checkout(commit: str, folder: str) -> tuple[str, ...]:
+    """The two packages of a commit in a folder of their own; what to import from."""
+    place = Path(folder, commit.replace("/", "-"))
+    place.mkdir()
+    archive = ["git", "archive", commit, "tinytl", "kernels"]
+    packed = subprocess.run(archive, cwd=ROOT, capture_output=True, check=True).stdout
+    subprocess.run(["tar", "-x", "-C", str(place)], input=packed, check=True)
+    return str(place), str(place / "kernels")
 
 
-def _ask(worker: subprocess.Popen[str], steps: int) -> dict[str, Any]:
-    assert worker.stdin is not None
-    assert worker.stdout is not None
-    worker.stdin.write(f"{steps}\n")
-    worker.stdin.flush()
-    return json.loads(worker.stdout.readline())
+def compare(paths: list[Path]) -> int:
+    """How often as fast the second result is."""
+    first, second = (json.loads(path.read_text()) for path in paths)
+    print(table.line([f"times as fast: {paths[1].stem}", "tinytl", "torch"]))
+    for parts in table.compare(first, second):
+        print(table.line(parts))
+    return 0
 
 
-def machine() -> dict[str, Any]:
-    """What the numbers were measured on."""
-    cpu = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line for line in info.read_text().splitlines() if "model name" in line]
-        cpu = names[0].split(":")[1].strip() if names else cpu
-    return {
-        "cpu": cpu,
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "torch": torch.__version__,
-        "torch_threads": torch.get_num_threads(),
-        "tinytl": tinytl.__version__,
-        "kernels": tinytl_kernels.current(),
-    }
-
-
-def main() -> None:
-    """Measure every workload, print the table, and keep the result."""
+def main() -> int:
+    """Measure and print, or do one of the other things."""
     parser = argparse.ArgumentParser(
-        prog="python -m reference.bench", description=__doc__
+        prog="python -m reference.bench",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--kernels", choices=tinytl_kernels.SETS, default="plain")
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=12, help="turns of each side")
-    parser.add_argument("--json", type=Path, help="where to keep the result")
+    parser.add_argument("--only", nargs="+", default=[], metavar="PATTERN")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--sweep", action="store_true")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--compare", nargs=2, type=Path, metavar="RESULT")
+    parser.add_argument("--commits", nargs=2, metavar="COMMIT")
+    parser.add_argument("--markdown", type=Path, metavar="RESULT")
     args = parser.parse_args()
-    tinytl.use_kernels(args.kernels)
-    os.environ["TINYTL_KERNELS"] = args.kernels  # for the processes that measure memory
-    about = machine()
-    rows: list[dict[str, Any]] = []
-    print(", ".join(f"{name} {value}" for name, value in about.items()))
-    print("one training step (loss and all gradients), float32, medians over rounds")
-    print("ratio = tinytl / PyTorch; memory = growth of a process at its peak")
-    for key, workload in WORKLOADS.items():
-        row = measure(key, args.batch, args.rounds)
-        rows.append(row)
-        low, high = row["ratio_quartiles"]
-        print(f"{workload.name}, batch {args.batch}")
-        for side, name in (("tinytl", "tinytl"), ("torch", "PyTorch")):
-            ms, mb = 1e3 * row[f"{side}_s"], row[f"{side}_peak_mb"]
-            print(f"    {name:8} {ms:7.1f} ms  {mb:6.0f} MB")
-        print(
-            f"    ratio    {row['ratio']:7.2f}     (quartiles {low:.2f} to {high:.2f})"
-        )
-    if args.json:
-        args.json.write_text(
-            json.dumps({"machine": about, "rows": rows}, indent=1) + "\n"
-        )
+    if args.compare:
+        return compare(args.compare)
+    if args.commits:
+        return commits(args.commits, args)
+    if args.markdown:
+        table.insert(PAGE, json.loads(args.markdown.read_text()))
+        return 0
+    return against_pytorch(args)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -25,7 +25,7 @@ from tinytl import Tensor, grad, nn
 from tinytl.bilevel import hypergradient
 from tinytl.bilevel.implicit import NotStationaryWarning
 
-from .__main__ import machine
+from .machine import machine
 
 ESTIMATORS: dict[str, dict[str, Any]] = {
     "unrolled": {"method": "unrolled"},

@@ -1,96 +1,256 @@
-"""What is timed. Each network is one function, called with either library's functional.
+"""What is timed: one row of the table each, the same lines for both libraries.
 
-The names and arguments are the same on both sides, so the same lines are the tinytl
-network and its PyTorch twin; the numbers they start from are the same arrays.
+A row builds its inputs from fixed seeds and returns a function: one repetition, whose
+result is the tuple of everything that was asked for. Nothing may be left out on either
+side, so the results of both are compared in full.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+Step = Callable[[], Sequence[Any]]
+Build = Callable[[Any, int], Step]  # (side, batch) -> step
+
 
 @dataclass(frozen=True)
-class Workload:
-    """A training step: loss and gradients of all parameters for one batch."""
+class Row:
+    """One line of the table.
 
+    Attributes:
+        group: rows with one goal, and one geometric mean.
+        name: what is computed.
+        build: see above.
+        batch: images.
+        flops: additions and multiplications by the definition; 0: not counted.
+        bytes: every array read or written once in each direction; 0: not counted.
+        layouts: whether PyTorch is also timed with channels last.
+        seconds: of measuring, all sides together.
+        least: rounds that are made however long they take.
+        allowed: relative error of every result, or the row is refused.
+    """
+
+    group: str
     name: str
-    loss: Callable[
-        [Any, Any, Any, list[Any]], Any
-    ]  # (functional, x, labels, parameters)
-    image: tuple[int, int, int]
-    parameters: tuple[tuple[int, ...], ...]
+    build: Build
+    batch: int = 128
+    flops: float = 0
+    bytes: float = 0
+    layouts: bool = True
+    seconds: float = 3.5
+    least: int = 3
+    allowed: float = 1e-3
+
+    @property
+    def key(self) -> str:
+        """What ``--only`` looks for."""
+        return f"{self.group}/{self.name}"
 
 
-def lenet5(F: Any, x: Any, labels: Any, p: list[Any]) -> Any:
-    """LeNet-5 with ReLU and average pooling, full second convolution."""
-    h = F.avg_pool2d(F.relu(F.conv2d(x, p[0], p[1])), 2)
-    h = F.avg_pool2d(F.relu(F.conv2d(h, p[2], p[3])), 2)
-    h = h.flatten(1)
-    h = F.relu(F.linear(h, p[4], p[5]))
-    h = F.relu(F.linear(h, p[6], p[7]))
-    return F.cross_entropy(F.linear(h, p[8], p[9]), labels)
+def normal(seed: int, *shape: int, scale: float = 1.0) -> np.ndarray:
+    """Normal numbers in float32, by seed; a million of them, over and over."""
+    count = min(math.prod(shape), 1_000_003)  # a prime: no two images are equal
+    values = np.random.default_rng(seed).standard_normal(count, dtype=np.float32)
+    return np.resize(np.float32(scale) * values, shape)
 
 
-def three_layer_cnn(F: Any, x: Any, labels: Any, p: list[Any]) -> Any:
-    """The lectures' three convolutions: 32, 64 and 64 filters of 3 x 3."""
-    h = F.max_pool2d(F.relu(F.conv2d(x, p[0], p[1], padding=1)), 2)
-    h = F.max_pool2d(F.relu(F.conv2d(h, p[2], p[3])), 2)
-    h = F.relu(F.conv2d(h, p[4], p[5]))
-    return F.cross_entropy(F.linear(h.flatten(1), p[6], p[7]), labels)
+def he(seed: int, *shape: int) -> np.ndarray:
+    """He-normal weights of a convolution or a linear layer."""
+    return normal(seed, *shape, scale=math.sqrt(2 / math.prod(shape[1:])))
 
 
-WORKLOADS = {
-    "lenet5": Workload(
-        "LeNet-5, 3x32x32",
-        lenet5,
-        (3, 32, 32),
-        (
-            *((6, 3, 5, 5), (6,), (16, 6, 5, 5), (16,)),
-            *((120, 400), (120,), (84, 120), (84,), (10, 84), (10,)),
-        ),
-    ),
-    "three_layer_cnn": Workload(
-        "3-layer CNN, 3x32x32",
-        three_layer_cnn,
-        (3, 32, 32),
-        (
-            *((32, 3, 3, 3), (32,), (64, 32, 3, 3), (64,), (64, 64, 3, 3), (64,)),
-            *((10, 64 * 5 * 5), (10,)),
-        ),
-    ),
-}
+# -- convolution -----------------------------------------------------------------------
 
 
-def arrays(
-    workload: Workload, batch: int, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-    """Images, labels and He-normal parameters, float32, from one seed."""
-    rng = np.random.default_rng(seed)
-    x = rng.standard_normal((batch, *workload.image), dtype=np.float32)
-    labels = rng.integers(0, 10, batch)
-    parameters = []
-    for shape in workload.parameters:
-        fan_in = max(int(np.prod(shape[1:])), 1)
-        std = np.sqrt(2 / fan_in) if len(shape) > 1 else 0.0
-        parameters.append(std * rng.standard_normal(shape, dtype=np.float32))
-    return x, labels, [p.astype(np.float32) for p in parameters]
+@dataclass(frozen=True)
+class Conv:
+    """A convolution without bias, padded so that stride 1 keeps the size."""
+
+    channels: int
+    filters: int
+    size: int
+    stride: int = 1
+    kernel: int = 3
+    groups: int = 1
+
+    def __str__(self) -> str:
+        stride = f" stride {self.stride}" if self.stride > 1 else ""
+        return f"{self.channels}-{self.filters} {self.size}x{self.size}{stride}"
+
+    def shapes(self, batch: int) -> tuple[tuple[int, ...], ...]:
+        """Shapes of x, w and y."""
+        out = (self.size - 1) // self.stride + 1
+        x = (batch, self.channels, self.size, self.size)
+        w = (self.filters, self.channels // self.groups, self.kernel, self.kernel)
+        return x, w, (batch, self.filters, out, out)
+
+    def flops(self, batch: int) -> float:
+        """Of one of conv, conv_dx, conv_dw, by the definition."""
+        _, w, y = self.shapes(batch)
+        return 2.0 * math.prod(y) * math.prod(w[1:])
+
+    def bytes(self, batch: int) -> float:
+        """Of forward and backward: x, y; then x, gy, gx."""
+        x, _, y = (4 * math.prod(shape) for shape in self.shapes(batch))
+        return 3.0 * x + 2 * y
+
+    def build(self, orders: int) -> Build:
+        """Derivatives up to first or second order; 0: the value alone."""
+
+        def build(side: Any, batch: int) -> Step:
+            shape_x, shape_w, shape_y = self.shapes(batch)
+            x = side.tensor(normal(0, *shape_x), orders > 0)
+            w = side.tensor(he(1, *shape_w), orders > 0)
+            gy = side.tensor(normal(2, *shape_y), orders > 1)
+            options = {"stride": self.stride, "padding": self.kernel // 2}
+
+            def conv() -> Any:
+                return side.F.conv2d(x, w, None, **options, groups=self.groups)
+
+            if orders == 0:
+                return lambda: (conv(),)
+            if orders == 1:
+
+                def both() -> Sequence[Any]:
+                    y = conv()
+                    return (y, *side.grad(y, [x, w], gy))
+
+                return both
+            a = side.tensor(normal(3, *shape_x))
+            b = side.tensor(normal(4, *shape_w))
+            first = side.grad(conv(), [x, w], gy, create_graph=True)
+            asked = {"grad_outputs": [a, b], "retain_graph": True}
+            return lambda: side.grad(first, [x, w, gy], **asked)
+
+        return build
 
 
-def stepper(side: str, workload: Workload, batch: int) -> Callable[[], Any]:
-    """A function that does one step on one side and returns the first gradient."""
-    x, labels, parameters = arrays(workload, batch)
-    if side == "tinytl":
-        import tinytl
+# The 3 x 3 convolutions of the two networks, each shape once.
+VGG9 = (
+    *(Conv(3, 64, 32), Conv(64, 128, 16), Conv(128, 256, 8), Conv(256, 256, 8)),
+    *(Conv(256, 512, 4), Conv(512, 512, 4), Conv(512, 512, 2)),
+)
+RESNET32 = (
+    *(Conv(3, 16, 32), Conv(16, 16, 32), Conv(16, 32, 32, 2), Conv(32, 32, 16)),
+    *(Conv(32, 64, 16, 2), Conv(64, 64, 8)),
+)
+MOBILE = (  # of MobileNetV3-Large, on smaller images
+    ("depthwise 3x3", Conv(72, 72, 16, groups=72)),
+    ("depthwise 3x3", Conv(200, 200, 8, groups=200)),
+    ("depthwise 5x5", Conv(72, 72, 16, 2, kernel=5, groups=72)),
+    ("depthwise 5x5", Conv(120, 120, 8, kernel=5, groups=120)),
+    ("1x1", Conv(24, 72, 16, kernel=1)),
+    ("1x1", Conv(240, 80, 8, kernel=1)),
+)
 
-        tx, tl = tinytl.Tensor(x), tinytl.Tensor(labels)
-        tp = [tinytl.Tensor(p, requires_grad=True) for p in parameters]
-        F = tinytl.functional
-        return lambda: tinytl.grad(workload.loss(F, tx, tl, tp), tp)[0].numpy()
-    import torch
 
-    sx, sl = torch.from_numpy(x), torch.from_numpy(labels)
-    sp = [torch.from_numpy(p).requires_grad_() for p in parameters]
-    G = torch.nn.functional
-    return lambda: torch.autograd.grad(workload.loss(G, sx, sl, sp), sp)[0].numpy()
+def convolutions() -> list[Row]:
+    """Forward, forward + both gradients, and second derivative of every shape."""
+    named = [(n, c) for n, cs in (("VGG9", VGG9), ("ResNet-32", RESNET32)) for c in cs]
+    orders = (
+        ("conv forward", 0, 1),
+        ("conv gradients", 1, 3),
+        ("conv second derivative", 2, 4),
+    )
+    return [
+        Row(group, f"{name} {c}", c.build(order), flops=times * c.flops(128))
+        for group, order, times in orders
+        for name, c in named
+    ]
+
+
+def mobile() -> list[Row]:
+    """Forward + both gradients; a depthwise convolution is a matter of memory."""
+    rows = []
+    for name, c in MOBILE:
+        limit = {"flops": 3 * c.flops(128)} if c.groups == 1 else {}
+        limit = limit or {"bytes": c.bytes(128)}
+        rows.append(Row("mobile", f"{name} {c}", c.build(1), **limit))
+    return rows
+
+
+# -- layers without a product ----------------------------------------------------------
+
+
+def layer(function: Callable[..., Any], size: int, channels: int, out: int) -> Build:
+    """Value and gradients of `function` (side, x, scale, shift), images size x size."""
+
+    def build(side: Any, batch: int) -> Step:
+        x = side.tensor(normal(0, batch, channels, size, size, scale=3), True)
+        gy = side.tensor(normal(1, batch, channels, out, out))
+        scale = side.tensor(1 + normal(2, channels, scale=0.1), True)
+        shift = side.tensor(normal(3, channels, scale=0.1), True)
+        inputs = [x, scale, shift] if function is norm_relu else [x]
+
+        def both() -> Sequence[Any]:
+            y = function(side, x, scale, shift)
+            return (y, *side.grad(y, inputs, gy))
+
+        return both
+
+    return build
+
+
+def norm_relu(side: Any, x: Any, scale: Any, shift: Any) -> Any:
+    """Batch normalisation by the batch's statistics, and ReLU."""
+    y = side.F.batch_norm(x, None, None, scale, shift, training=True)
+    return side.F.relu(y)
+
+
+def resize(size: int) -> Callable[..., Any]:
+    """Bilinear to size x size."""
+    options = {"mode": "bilinear", "align_corners": False}
+    return lambda side, x, *_: side.F.interpolate(x, (size, size), **options)
+
+
+def layers() -> list[Row]:
+    """Normalisation, pooling, resizing, activations: forward + backward."""
+    kinds: list[tuple[str, str, Callable[..., Any], int, int, int]] = [
+        ("norm", "batch norm + ReLU", norm_relu, 64, 32, 32),
+        ("norm", "batch norm + ReLU", norm_relu, 256, 8, 8),
+        ("layer", "max pooling", lambda s, x, *_: s.F.max_pool2d(x, 2), 64, 32, 16),
+        ("layer", "max pooling", lambda s, x, *_: s.F.max_pool2d(x, 2), 256, 8, 4),
+        ("layer", "bilinear up", resize(32), 16, 16, 32),
+        ("layer", "bilinear down", resize(8), 32, 16, 8),
+        ("layer", "softplus", lambda s, x, *_: s.F.softplus(x), 64, 32, 32),
+        ("layer", "relu6", lambda s, x, *_: s.F.relu6(x), 64, 32, 32),
+    ]
+    return [
+        Row(
+            group,
+            f"{name} {channels}x{size}x{size}",
+            layer(function, size, channels, out),
+            bytes=4.0 * 128 * channels * (3 * size**2 + 2 * out**2),
+        )
+        for group, name, function, channels, size, out in kinds
+    ]
+
+
+# -- the limits ------------------------------------------------------------------------
+
+
+def limits() -> list[Row]:
+    """A large product, by either library's BLAS, and a large copy."""
+
+    def product(side: Any, batch: int) -> Step:
+        a, b = (side.tensor(normal(k, batch, batch)) for k in range(2))
+        return lambda: (side.F.linear(a, b),)
+
+    def copy(side: Any, batch: int) -> Step:
+        source = normal(0, batch, 1 << 16)
+        target = np.ones_like(source)
+
+        def step() -> Sequence[Any]:
+            side.copy(target, source)
+            return ()
+
+        return step
+
+    once = {"layouts": False, "seconds": 4.0, "least": 4}
+    return [
+        Row("limit", "product", product, 4096, flops=2.0 * 4096**3, **once),
+        Row("limit", "copy", copy, 512, bytes=8.0 * 512 * (1 << 16), **once),
+    ]

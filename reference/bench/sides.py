@@ -1,0 +1,133 @@
+"""The two libraries behind one interface, so that a workload is written once.
+
+A workload says ``side.F.conv2d(x, w)`` and ``side.grad(...)`` and means either library.
+"""
+
+import ctypes
+import importlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc: malloc.h
+KEEP = 2**31 - 1
+
+
+class Ours:
+    """tinytl, with arrays in the order that a user has them: NCHW."""
+
+    @staticmethod
+    def load() -> None:
+        """Import all that a first call would, and start no thread."""
+        import tinytl_kernels
+
+        tinytl_kernels.kernels_for(np.zeros(1, np.float32))
+
+    def __init__(self, threads: int, channels_last: bool):
+        import tinytl
+
+        self.library, self.F = tinytl, tinytl.functional
+        self.no_grad = tinytl.no_grad
+        if hasattr(tinytl, "set_num_threads"):  # older commits are measured too
+            tinytl.set_num_threads(threads)
+
+    def keep_pages(self) -> None:
+        """Keep freed memory for later arrays."""
+        self.library.keep_pages()
+
+    def tensor(self, array: np.ndarray, requires_grad: bool = False) -> Any:
+        """A Tensor that holds `array`."""
+        return self.library.Tensor(array, requires_grad=requires_grad)
+
+    def grad(
+        self,
+        outputs: Any,
+        inputs: Sequence[Any],
+        grad_outputs: Any = None,
+        create_graph: bool = False,
+        retain_graph: bool = False,
+    ) -> Sequence[Any]:
+        """As ``torch.autograd.grad``."""
+        return self.library.grad(outputs, inputs, grad_outputs, create_graph)
+
+    def optimiser(self, parameters: Sequence[Any], **options: float) -> Any:
+        """SGD; what it returns is called with the gradients."""
+        return self.library.optim.SGD(parameters, **options).step
+
+    def copy(self, target: np.ndarray, source: np.ndarray) -> None:
+        """As fast as it goes."""
+        np.copyto(target, source)
+
+    def numpy(self, x: Any) -> np.ndarray:
+        """Its array."""
+        return x.numpy()
+
+
+class Theirs:
+    """PyTorch, with every image and filter in one memory order or the other."""
+
+    @staticmethod
+    def load() -> None:
+        """Import all that a first call would, and start no thread."""
+        importlib.import_module("torch")
+
+    def __init__(self, threads: int, channels_last: bool):
+        import torch
+
+        self.library, self.F = torch, torch.nn.functional
+        self.no_grad = torch.no_grad
+        torch.set_num_threads(threads)
+        orders = (torch.contiguous_format, torch.channels_last)
+        self.order = orders[channels_last]
+
+    def keep_pages(self) -> None:
+        """Keep freed memory for later arrays; the advice is tinytl.keep_pages's."""
+        mallopt = ctypes.CDLL(None).mallopt
+        for name in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
+            if mallopt(name, KEEP) != 1:
+                raise OSError("the allocator takes no advice")
+
+    def tensor(self, array: np.ndarray, requires_grad: bool = False) -> Any:
+        """A Tensor that holds `array`."""
+        x = self.library.from_numpy(array)
+        if x.ndim == 4:
+            x = x.contiguous(memory_format=self.order)
+        return x.requires_grad_(requires_grad)
+
+    def grad(
+        self,
+        outputs: Any,
+        inputs: Sequence[Any],
+        grad_outputs: Any = None,
+        create_graph: bool = False,
+        retain_graph: bool = False,
+    ) -> Sequence[Any]:
+        """``torch.autograd.grad``."""
+        kept = retain_graph or create_graph
+        return self.library.autograd.grad(
+            outputs, inputs, grad_outputs, retain_graph=kept, create_graph=create_graph
+        )
+
+    def optimiser(self, parameters: Sequence[Any], **options: float) -> Any:
+        """SGD; what it returns is called with the gradients."""
+        sgd = self.library.optim.SGD(parameters, **options)
+
+        def step(gradients: Sequence[Any]) -> None:
+            for p, g in zip(parameters, gradients, strict=True):
+                p.grad = g
+            sgd.step()
+            sgd.zero_grad(set_to_none=True)
+
+        return step
+
+    def copy(self, target: np.ndarray, source: np.ndarray) -> None:
+        """As fast as it goes."""
+        self.library.from_numpy(target).copy_(self.library.from_numpy(source))
+
+    def numpy(self, x: Any) -> np.ndarray:
+        """Its array."""
+        return x.detach().numpy()
+
+
+SIDES = {"tinytl": Ours, "torch": Theirs}

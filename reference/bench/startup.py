@@ -1,0 +1,83 @@
+"""What a new process costs: the import, and the first training step.
+
+Each is measured in new processes, the libraries taking turns. The import's cost is that
+of ``import tinytl`` after ``import numpy``. The first step's is everything between the
+imports and the end of the step: loading numba, compiling or loading kernels, the step.
+A cold cache is an empty folder; a warm one is the same folder afterwards.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+import numpy as np
+
+from .measure import ROOT, THREADS
+
+GOALS = {"import": 0.2, "first step, warm cache": 2.0, "first step, cold cache": 20.0}
+NETWORKS = ("LeNet-5", "VGG9")
+
+
+def measure(threads: int, rounds: int) -> list[dict[str, Any]]:
+    """Seconds of every process, by library."""
+    env = {**os.environ, **{f"{n}_NUM_THREADS": str(threads) for n in THREADS}}
+    env["PYTHONPATH"] = str(ROOT)
+    rows = [_row("import", "import", ("tinytl", "torch"), env, rounds)]
+    for network in NETWORKS:
+        with tempfile.TemporaryDirectory() as folder:
+            cached = {**env, "NUMBA_CACHE_DIR": folder}
+            for kind, sides, times in (
+                ("first step, cold cache", ("tinytl",), 1),
+                ("first step, warm cache", ("tinytl", "torch"), rounds),
+            ):
+                rows.append(_row(kind, network, sides, cached, times))
+    return rows
+
+
+def _row(
+    kind: str, what: str, sides: tuple[str, ...], env: dict[str, str], rounds: int
+) -> dict[str, Any]:
+    seconds: dict[str, list[float]] = {side: [] for side in sides}
+    for _ in range(rounds):
+        for side in sides:
+            seconds[side].append(_in_new_process(side, what, env))
+    return {"name": f"{kind}, {what}" if what != kind else kind, "kind": kind} | seconds
+
+
+def _in_new_process(side: str, what: str, env: dict[str, str]) -> float:
+    done = subprocess.run(
+        [sys.executable, "-m", "reference.bench.startup", side, what],
+        **{"env": env, "cwd": ROOT, "capture_output": True, "check": True},
+    )
+    return float(json.loads(done.stdout.splitlines()[-1]))
+
+
+def main() -> None:
+    """Be the new process: print the seconds. NumPy has been imported before."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("side", choices=["tinytl", "torch"])
+    parser.add_argument("what", choices=["import", *NETWORKS])
+    args = parser.parse_args()
+    if args.what == "import":
+        start = time.perf_counter()
+        __import__(args.side)
+    else:
+        from .networks import training
+        from .sides import SIDES
+
+        threads = int(os.environ["OMP_NUM_THREADS"])
+        side = SIDES[args.side](threads, False)
+        np.random.default_rng(0)  # what NumPy loads late is not the libraries' cost
+        step = training(args.what)(side, 128)
+        start = time.perf_counter()
+        step()
+    print(round(time.perf_counter() - start, 4))
+
+
+if __name__ == "__main__":
+    main()
