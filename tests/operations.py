@@ -881,6 +881,29 @@ row(
 )
 
 
+def _norm_relu_torch(*args, **kwargs):
+    return T.relu(T.batch_norm(*args, **kwargs))
+
+
+def _norm_relu_loops(*args, **kwargs):
+    return np.maximum(_norm_loops(*args, **kwargs), 0)
+
+
+def _norm_relu_twin(*args, **kwargs):
+    return T.relu(_norm_twin(*args, **kwargs))
+
+
+row(
+    "batch_norm_relu",
+    _norm_relu_torch,
+    _batches,
+    _norm_relu_loops,
+    orders=3,
+    twin=_norm_relu_twin,
+    native=2,
+)
+
+
 def _kept(draw):
     yield Sample((draw(3, 4, order="F"), 0.5, False))
     yield Sample((draw(3, 4), 0.0))

@@ -237,8 +237,12 @@ KERNELS = {
     "sum_pool_dx": ("sum_pool2d", 1),
     "resample": ("interpolate", 0),
     "moments": ("batch_norm", 0),
-    "standardise": ("batch_norm", 0),
-    "standardise_dx": ("batch_norm", 1),
+    "line": ("batch_norm_relu", 0),
+    "line_sums": ("batch_norm_relu", 1),
+    "line_mix": ("batch_norm_relu", 1),
+    "line_sums2": ("batch_norm_relu", 2),
+    "line_mix2": ("batch_norm_relu", 2),
+    "line_mix_gated": ("batch_norm_relu", 2),
 }
 
 

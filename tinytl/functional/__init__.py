@@ -40,7 +40,7 @@ from .conv import conv2d
 from .dropout import dropout
 from .linear import linear, matmul
 from .losses import cross_entropy, mse_loss, nll_loss
-from .norm import batch_norm
+from .norm import batch_norm, batch_norm_relu
 from .pad import pad
 from .pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d, sum_pool2d
 from .promote import to
@@ -67,6 +67,7 @@ __all__ = [
     "amin",
     "avg_pool2d",
     "batch_norm",
+    "batch_norm_relu",
     "cat",
     "clamp",
     "conv2d",

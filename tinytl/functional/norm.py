@@ -1,37 +1,20 @@
-r"""Batch normalisation, with its derivatives of every order.
+"""Batch normalisation, alone or with ReLU: arguments, and the running statistics.
 
-Standardise each channel: xs = r (x - m), with m its mean and v its variance over all
-n values of the channel in the batch, and r = (v + eps)^(-1/2).
-
-First derivative. Moving x_i moves m and r as well:
-
-    dx(g; x) = r (g - mean(g) - xs mean(g xs))                                       (1)
-
-Second. (1) is linear in g, and symmetric: <h, dx(g; x)> = <g, dx(h; x)>. So its
-gradient with respect to g, when h arrives, is dx(h; x) again. With respect to x, write
-
-    <h, dx(g; x)> = n r A,    A = mean(h g) - mean(h) mean(g) - mean(h xs) mean(g xs).
-
-Here dr/dx = -r^2 xs / n, and the gradient of mean(h xs) is dx(h; x) / n. The product
-rule gives
-
-    -r^2 A xs - r (mean(g xs) dx(h; x) + mean(h xs) dx(g; x))                        (2)
-
-(2) is written with operations on Tensors, so the third and all further ones follow.
-Source: Ioffe & Szegedy 2015; (2) is ours, tested against differences and PyTorch.
+With the running statistics it is a line through each channel. With the batch's own it
+is more: norm_batch.py.
 """
 
 import math
-from dataclasses import dataclass
 
-import numpy as np
-from tinytl_kernels import Array, kernels_for
+from tinytl_kernels import Array, kernels_for, namespace
+from tinytl_kernels.line import Line
 
 from ..operators import Operand
 from ..tensor import Tensor, record
+from .basic import keep
+from .norm_batch import batch_norm_line, wide
 from .promote import floating, number, same_dtype
-from .reduce import mean, sum
-from .shape import reshape
+from .reduce import sum
 
 
 def batch_norm(
@@ -62,12 +45,74 @@ def batch_norm(
             outside of it; eps is not positive.
         TypeError: dtypes differ or are not floating.
     """
+    stats = {"running_mean": running_mean, "running_var": running_var}
+    return _normalised(input, stats, weight, bias, training, momentum, eps, False)
+
+
+def batch_norm_relu(
+    input: Operand,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Operand | None = None,
+    bias: Operand | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """y = relu(batch_norm(x)), in as many passes over memory as batch_norm alone.
+
+    Arguments and errors as for batch_norm.
+    Backward. batch_norm's, of the gradient where y > 0. Which that is is found again
+    from x, so no map of bools and no standardised x is kept.
+    """
+    stats = {"running_mean": running_mean, "running_var": running_var}
+    return _normalised(input, stats, weight, bias, training, momentum, eps, True)
+
+
+def _normalised(
+    input: Operand,
+    stats: dict[str, Tensor | None],
+    weight: Operand | None,
+    bias: Operand | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    relu: bool,
+) -> Tensor:
+    x, w, b = _checked(input, stats, weight, bias, training, momentum, eps)
+    if not training:
+        return _with_running(x, stats, w, b, eps, relu)
+    count = math.prod(x.shape[2:]) * x.shape[0]
+    if count < 2 or not x.shape[1]:
+        raise ValueError(
+            f"batch_norm: training needs more than one value a channel, got shape "
+            f"{x.shape}; use a larger batch, or eval mode"
+        )
+    m, v = kernels_for(x.data).moments(x.data)
+    _update(stats["running_mean"], m, momentum)
+    _update(stats["running_var"], v * (count / (count - 1)), momentum)
+    xp = namespace(v)
+    r = (1 / xp.sqrt(v + eps)).astype(x.dtype)
+    w = Tensor(xp.ones_like(r)) if w is None else w
+    b = Tensor(xp.zeros_like(r)) if b is None else b
+    return batch_norm_line(x, w, b, m, r, eps, relu)
+
+
+def _checked(
+    input: Operand,
+    stats: dict[str, Tensor | None],
+    weight: Operand | None,
+    bias: Operand | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Input, weight and bias as Tensors that fit one another."""
     x = floating("batch_norm", "input", input)
     if x.ndim < 2:
         raise ValueError(f"batch_norm: needs an input (N, C, ...), got shape {x.shape}")
     w = None if weight is None else floating("batch_norm", "weight", weight)
     b = None if bias is None else floating("batch_norm", "bias", bias)
-    stats = {"running_mean": running_mean, "running_var": running_var}
     for name, p in stats.items():
         if not isinstance(p, Tensor | None):
             raise TypeError(f"batch_norm: {name} must be a Tensor or None, got {p!r}")
@@ -81,20 +126,11 @@ def batch_norm(
                 f"batch_norm: {name} must be of shape ({x.shape[1]},) for an input of "
                 f"shape {x.shape}, got {p.shape}"
             )
-    if training:
-        y, m, v = _standardised(x, eps)
-        count = x.numel() // x.shape[1]
-        _update(running_mean, m, momentum)
-        _update(running_var, v * (count / (count - 1)), momentum)
-        return _batch_norm_affine(y, w, b)
-    if running_mean is None or running_var is None:
+    if not training and None in stats.values():
         raise ValueError(
             "batch_norm: running_mean and running_var are needed unless training=True"
         )
-    scale = 1 / (running_var + eps) ** 0.5
-    scale = scale if w is None else scale * w
-    shift = -running_mean * scale
-    return _batch_norm_affine(x, scale, shift if b is None else shift + b)
+    return x, w, b
 
 
 def _update(running: Tensor | None, value: Array, momentum: float) -> None:
@@ -103,72 +139,38 @@ def _update(running: Tensor | None, value: Array, momentum: float) -> None:
         running.data = mixed.astype(running.dtype)
 
 
-def _batch_norm_affine(x: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
-    """x * scale + shift, channel by channel, in one pass over memory."""
-    wide = (1, -1, *(1,) * (x.ndim - 2))
+# -- with the running statistics: a line that does not depend on x ---------------------
+
+
+def _with_running(
+    x: Tensor,
+    stats: dict[str, Tensor | None],
+    w: Tensor | None,
+    b: Tensor | None,
+    eps: float,
+    relu: bool,
+) -> Tensor:
+    m, v = stats["running_mean"], stats["running_var"]
+    assert m is not None
+    assert v is not None
+    scale = 1 / (v + eps) ** 0.5
+    scale = scale if w is None else scale * w
+    shift = -m * scale
+    return _batch_norm_affine(x, scale, shift if b is None else shift + b, relu)
+
+
+def _batch_norm_affine(x: Tensor, scale: Tensor, shift: Tensor, relu: bool) -> Tensor:
+    """x * scale + shift, channel by channel, or its ReLU, in one pass over memory."""
     over = (0, *range(2, x.ndim))
-    value, edges = x.data, []
-    if scale is None:
-        edges.append((x, lambda g: g))
-    else:
-        value = value * scale.data.reshape(wide)
-        edges.append((x, lambda g: g * reshape(scale, wide)))
-        edges.append((scale, lambda g: sum(g * x, over)))
-    if shift is not None:
-        value = value + shift.data.reshape(wide)
-        edges.append((shift, lambda g: sum(g, over)))
-    return record(value, *edges)
+    by = Line(namespace(x.data).zeros_like(scale.data), scale.data, shift.data, relu)
+    value = kernels_for(x.data).line(x.data, by)
 
+    def passed(g: Tensor) -> Tensor:
+        return keep(g, kernels_for(x.data).line(x.data, by) > 0) if relu else g
 
-@dataclass(frozen=True)
-class _Moments:
-    """Mean and 1 / sqrt(variance + eps) of a batch: numbers that x has settled."""
-
-    mean: Array
-    rstd: Array
-    eps: float
-
-
-def _standardised(x: Tensor, eps: float) -> tuple[Tensor, Array, Array]:
-    count = math.prod(x.shape[2:]) * x.shape[0]
-    if count < 2 or not x.shape[1]:
-        raise ValueError(
-            f"batch_norm: training needs more than one value a channel, got shape "
-            f"{x.shape}; use a larger batch, or eval mode"
-        )
-    m, v = kernels_for(x.data).moments(x.data)
-    moments = _Moments(m, (1 / np.sqrt(v + eps)).astype(x.dtype), eps)
-    return _batch_norm(x, moments), m, v
-
-
-def _batch_norm(x: Tensor, by: _Moments) -> Tensor:
-    value = kernels_for(x.data).standardise(x.data, by.mean, by.rstd)
-    return record(value, (x, lambda g: _batch_norm_dx(g, x, by)))
-
-
-def _batch_norm_dx(g: Tensor, x: Tensor, by: _Moments) -> Tensor:
-    """Equation (1); its own gradients are (1) again and equation (2)."""
-    value = kernels_for(x.data).standardise_dx(g.data, x.data, by.mean, by.rstd)
     return record(
         value,
-        (g, lambda h: _batch_norm_dx(h, x, by)),
-        (x, lambda h: _batch_norm_dxx(h, g, x, by)),
+        (x, lambda g: passed(g) * wide(scale, x)),
+        (scale, lambda g: sum(passed(g) * x, over)),
+        (shift, lambda g: sum(passed(g), over)),
     )
-
-
-def _batch_norm_dxx(h: Tensor, g: Tensor, x: Tensor, by: _Moments) -> Tensor:
-    over = (0, *range(2, x.ndim))
-    xs = _batch_norm(x, by)
-    away = x - mean(x, over, keepdim=True)
-    r = (mean(away * away, over, keepdim=True) + by.eps) ** -0.5
-    along_g, along_h = (
-        mean(g * xs, over, keepdim=True),
-        mean(h * xs, over, keepdim=True),
-    )
-    a = (
-        mean(h * g, over, keepdim=True)
-        - mean(h, over, keepdim=True) * mean(g, over, keepdim=True)
-        - along_h * along_g
-    )
-    turned = along_g * _batch_norm_dx(h, x, by) + along_h * _batch_norm_dx(g, x, by)
-    return -(r * r * a) * xs - r * turned

@@ -6,11 +6,22 @@ size, I J output size. Images are (N, C, H, W). No kernel writes to its argument
 
 from .conv import conv, conv_dw, conv_dx, crop, fold, pad, unfold
 from .elementwise import keep
-from .norm import moments, standardise, standardise_dx
+from .norm import (
+    add_per_channel,
+    line,
+    line_mix,
+    line_mix2,
+    line_mix_gated,
+    line_sums,
+    line_sums2,
+    moments,
+    sum_per_channel,
+)
 from .pool import gather, max_pool_index, scatter, sum_pool, sum_pool_dx
 from .resize import resample
 
 __all__ = [
+    "add_per_channel",
     "conv",
     "conv_dw",
     "conv_dx",
@@ -18,13 +29,18 @@ __all__ = [
     "fold",
     "gather",
     "keep",
+    "line",
+    "line_mix",
+    "line_mix2",
+    "line_mix_gated",
+    "line_sums",
+    "line_sums2",
     "max_pool_index",
     "moments",
     "pad",
     "resample",
     "scatter",
-    "standardise",
-    "standardise_dx",
+    "sum_per_channel",
     "sum_pool",
     "sum_pool_dx",
     "unfold",

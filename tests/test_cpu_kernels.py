@@ -1,0 +1,130 @@
+"""Compiled kernels against the plain ones: both orders in memory, both dtypes, NaN."""
+
+import numpy as np
+import pytest
+from tinytl_kernels import available, kernels_for, plain, use_kernels
+from tinytl_kernels.line import Line
+
+OTHERS = [name for name in available() if name != "plain"]
+SHAPES = [(3, 5, 4, 7), (2, 1, 3, 3), (1, 3, 1, 1), (4, 3), (2, 3, 6), (2, 2, 2, 3, 2)]
+
+
+def channels_last(x):
+    """The same array with the channels of a place beside one another."""
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
+
+
+ORDERS = {
+    "first": np.ascontiguousarray,
+    "last": channels_last,
+    "gaps": lambda x: np.repeat(x, 2, axis=0)[::2],
+    "turned": lambda x: np.ascontiguousarray(x[..., ::-1])[..., ::-1],
+}
+
+
+@pytest.fixture(params=OTHERS)
+def kernels(request):
+    """A kernel set other than the plain one."""
+    with use_kernels(request.param):
+        return kernels_for(np.ones(1))
+
+
+@pytest.fixture(params=[np.float32, np.float64], ids=["single", "double"])
+def dtype(request):
+    """Both dtypes that have gradients."""
+    return request.param
+
+
+def agree(ours, theirs, dtype, size=1.0):
+    """Equal to rounding, in value, shape and dtype; NaN in the same places."""
+    assert ours.shape == theirs.shape
+    assert ours.dtype == theirs.dtype
+    unit = 1e-6 if dtype == np.float32 else 1e-14
+    np.testing.assert_allclose(ours, theirs, rtol=20 * unit, atol=20 * unit * size)
+
+
+# -- normalisation ---------------------------------------------------------------------
+
+
+def drawn(shape, dtype, count, seed=0):
+    rng = np.random.default_rng(seed)
+    return [rng.standard_normal(shape).astype(dtype) for _ in range(count)]
+
+
+def some_line(channels, dtype, relu):
+    mean, shift = drawn(channels, dtype, 2, seed=1)
+    scale = np.linspace(0.5, 2, channels).astype(dtype)
+    return Line(mean, scale, shift, relu)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("relu", [True, False])
+def test_lines_and_what_their_derivatives_need(kernels, dtype, shape, order, relu):
+    x, g, h = map(ORDERS[order], drawn(shape, dtype, 3))
+    by = some_line(shape[1], dtype, relu)
+    weights = drawn((4, shape[1]), dtype, 1, seed=2)[0]
+    for name, arguments in {
+        "line": (x, by),
+        "line_sums": (g, x, by),
+        "line_sums2": (h, g, x, by),
+        "line_mix": (g, x, by, weights[:3]),
+        "line_mix_gated": (g, x, by, weights[:3]),
+        "line_mix2": (h, g, x, by, weights),
+        "add_per_channel": (x, by.shift),
+        "sum_per_channel": (x,),
+    }.items():
+        ours, theirs = (getattr(k, name)(*arguments) for k in (kernels, plain))
+        agree(ours, theirs, dtype, size=10)
+
+
+def test_many_pixels_are_summed_as_well_as_few(kernels, dtype):
+    """Also where rows do not come out even, and where threads share the work."""
+    x, g, h = map(channels_last, drawn((7, 16, 37, 29), dtype, 3))
+    by = some_line(16, dtype, True)
+    for ours, theirs in (
+        (kernels.line_sums(g, x, by), plain.line_sums(g, x, by)),
+        (kernels.line_sums2(h, g, x, by), plain.line_sums2(h, g, x, by)),
+    ):
+        agree(ours, theirs, dtype, size=np.sqrt(x.size / 16))
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_moments_far_from_zero(kernels, dtype, shape, order):
+    x = ORDERS[order](drawn(shape, dtype, 1)[0] + dtype(1000))
+    exact = plain.moments(x.astype(np.float64))
+    for ours, theirs in zip(kernels.moments(x), exact, strict=True):
+        assert ours.dtype == dtype
+        unit = 1e-6 if dtype == np.float32 else 1e-11
+        np.testing.assert_allclose(ours, theirs, rtol=unit, atol=unit)
+
+
+def test_a_constant_channel_has_no_variance(kernels, dtype):
+    assert (kernels.moments(np.full((4, 2, 3, 3), 0.1, dtype))[1] == 0).all()
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("order", ["first", "last"])
+def test_what_is_not_finite_comes_through(kernels, dtype, order):
+    x, g = drawn((2, 4, 6, 6), dtype, 2)
+    x[0, 0, 0, 0], x[1, 1, 2, 2], x[0, 2, 3, 3] = np.nan, np.inf, -np.inf
+    g[1, 3, 1, 1] = np.inf
+    x, g = ORDERS[order](x), ORDERS[order](g)
+    weights = np.ones((3, 4), dtype)
+    for relu in (True, False):
+        by = some_line(4, dtype, relu)
+        agree(kernels.line(x, by), plain.line(x, by), dtype)
+        mixed = (k.line_mix(g, x, by, weights) for k in (kernels, plain))
+        agree(*mixed, dtype, 10)
+        sums = (k.line_sums(g, x, by) for k in (kernels, plain))
+        agree(*sums, dtype, 10)
+    mean, variance = kernels.moments(x)
+    assert np.array_equal(mean[:3], [np.nan, np.inf, -np.inf], equal_nan=True)
+    assert np.isnan(variance[:3]).all()
+    assert np.isfinite(variance[3])
+
+
+def test_no_images_give_no_images(kernels):
+    by = some_line(3, np.float32, True)
+    assert kernels.line(np.ones((0, 3, 2, 2), np.float32), by).shape == (0, 3, 2, 2)

@@ -1,0 +1,253 @@
+r"""Normalisation with the batch's own mean and variance: derivatives of every order.
+
+Standardise each channel: xs = r c with c = x - m, where m is the channel's mean and v
+its variance over all n values of the channel in the batch, and r = (v + eps)^(-1/2).
+The output is the line w xs + b, or its ReLU.
+
+First derivative. g' is g where the ReLU lets it pass. Then db = sum(g'),
+dw = sum(g' xs), and, as moving x_i moves m and r as well,
+
+    dx = w D(g'),    D(g) = r (g - mean(g) - xs mean(g xs))                          (1)
+
+Second. D is linear in g, and symmetric: <h, D(g)> = <g, D(h)>. So its gradient with
+respect to g, when h arrives, is D(h) again. With respect to x, write
+
+    <h, D(g)> = n r A,    A = mean(h g) - mean(h) mean(g) - mean(h xs) mean(g xs).
+
+Here dr/dx = -r^2 xs / n, and the gradient of mean(h xs) is D(h) / n. The product rule
+gives
+
+    -r^2 A xs - r (mean(g xs) D(h) + mean(h xs) D(g))                                (2)
+
+So all of it is, in each channel, a few sums and a weighted sum of g', h, c and 1. That
+is how it is computed: in one pass for the sums and one for the result. Where a third
+derivative may follow, (2) is written with operations on Tensors instead, and so are all
+further ones; both are held to one another by tests.
+Source: Ioffe & Szegedy 2015; (2) is ours, tested against differences and PyTorch.
+"""
+
+import weakref
+from collections.abc import Callable
+
+from tinytl_kernels import Array, kernels_for, namespace
+from tinytl_kernels.line import Line
+
+from ..graph import is_grad_enabled
+from ..tensor import Tensor, record
+from .basic import keep
+from .reduce import expand, mean, sum
+from .shape import reshape
+
+
+def batch_norm_line(
+    x: Tensor, w: Tensor, b: Tensor, m: Array, r: Array, eps: float, relu: bool
+) -> Tensor:
+    """w xs + b, or its ReLU.
+
+    Args:
+        x: (N, C, ...).
+        w: (C,).
+        b: (C,).
+        m: the channels' means, (C,).
+        r: 1 / sqrt(variance + eps), (C,).
+        eps: as in r.
+        relu: whether negative values become 0.
+
+    Backward. Equations (1) and (2).
+    """
+    return _batch_norm(_Batch(x, w, b, m, r, eps, relu))
+
+
+def wide(values: Tensor, x: Tensor) -> Tensor:
+    """(C,) in a shape that broadcasts against x, (N, C, ...)."""
+    return reshape(values, (1, -1, *(1,) * (x.ndim - 2)))
+
+
+class _Batch:
+    """A batch, what it was found to have as m and r, and the line w xs + b."""
+
+    def __init__(
+        self,
+        x: Tensor,
+        w: Tensor,
+        b: Tensor,
+        m: Array,
+        r: Array,
+        eps: float,
+        relu: bool,
+    ):
+        self.x, self.w, self.b, self.eps, self.relu = x, w, b, eps, relu
+        self.m, self.r = m, r
+        self.over = (0, *range(2, x.ndim))
+        self.count = x.numel() // x.shape[1]
+        self.line = Line(m, (r * w.data).astype(x.dtype), b.data, relu)
+        self.kernels = kernels_for(x.data)
+        self.last: tuple[Callable[[], Tensor | None], Array] | None = None
+
+    def sums(self, g: Tensor) -> Array:
+        """Sums of g' and g' c; found once for the three derivatives that need them."""
+        last = self.last
+        if last is not None and last[0]() is g:
+            return last[1]
+        sums = self.kernels.line_sums(g.data, self.x.data, self.line)
+        self.last = weakref.ref(g), sums
+        return sums
+
+    def none(self) -> Array:
+        """Nothing, in every channel."""
+        return namespace(self.r).zeros_like(self.r)
+
+    def weights(self, *rows: Array) -> Array:
+        """The weights of a sum, in the dtype of x."""
+        return namespace(self.r).stack(rows).astype(self.x.dtype)
+
+    def dx_weights(self, scale: Array, sums: Array) -> Array:
+        """What scale * D is made of, given its argument's two sums: see (1)."""
+        mean_g, along_g = sums[0] / self.count, self.r * sums[1] / self.count
+        rw = self.r * scale
+        return self.weights(rw, -rw * mean_g, -rw * self.r * along_g)
+
+    def passed(self, g: Tensor) -> Tensor:
+        """g', with its history."""
+        if not self.relu:
+            return g
+        return keep(g, self.kernels.line(self.x.data, self.line) > 0)
+
+    def bare(self) -> "_Batch":
+        """The same without weight, bias and ReLU: the line is xs, its derivative D."""
+        none = self.none()
+        one, zero = Tensor(none + 1), Tensor(none)
+        return _Batch(self.x, one, zero, self.m, self.r, self.eps, False)
+
+
+def _batch_norm(by: _Batch) -> Tensor:
+    return record(
+        by.kernels.line(by.x.data, by.line),
+        (by.x, lambda g: _batch_norm_dx(g, by)),
+        (by.w, lambda g: _batch_norm_dw(g, by)),
+        (by.b, lambda g: _batch_norm_db(g, by)),
+    )
+
+
+def _batch_norm_dx(g: Tensor, by: _Batch) -> Tensor:
+    """Equation (1)."""
+    weights = by.dx_weights(by.w.data, by.sums(g))
+    second = _Second(g, by)
+    return record(
+        by.kernels.line_mix(g.data, by.x.data, by.line, weights),
+        (g, lambda h: second.dg(h)),
+        (by.x, lambda h: second.dx(h)),
+        (by.w, lambda h: second.dw(h)),
+    )
+
+
+def _batch_norm_dw(g: Tensor, by: _Batch) -> Tensor:
+    """sum(g' xs)."""
+    sums = by.sums(g)
+
+    def to_g(h: Tensor) -> Tensor:
+        if is_grad_enabled():
+            return by.passed(wide(h, by.x) * _batch_norm(by.bare()))
+        weights = by.weights(by.none(), by.none(), h.data * by.r)
+        return Tensor(by.kernels.line_mix_gated(*[by.x.data] * 2, by.line, weights))
+
+    def to_x(h: Tensor) -> Tensor:
+        if is_grad_enabled():
+            return wide(h, by.x) * _batch_norm_dx(by.passed(g), by.bare())
+        weights = by.dx_weights(h.data, sums)
+        return Tensor(by.kernels.line_mix(g.data, by.x.data, by.line, weights))
+
+    return record((by.r * sums[1]).astype(g.dtype), (g, to_g), (by.x, to_x))
+
+
+def _batch_norm_db(g: Tensor, by: _Batch) -> Tensor:
+    """sum(g')."""
+
+    def to_g(h: Tensor) -> Tensor:
+        if is_grad_enabled():
+            return by.passed(expand(wide(h, by.x), by.x.shape))
+        weights = by.weights(by.none(), h.data, by.none())
+        return Tensor(by.kernels.line_mix_gated(*[by.x.data] * 2, by.line, weights))
+
+    return record(by.sums(g)[0].astype(g.dtype), (g, to_g))
+
+
+class _Second:
+    """The gradients of <h, w D(g')> by g, x and w: kernels, or Tensor operations."""
+
+    def __init__(self, g: Tensor, by: _Batch):
+        self.g, self.by = g, by
+        self.last: tuple[Callable[[], Tensor | None], Array] | None = None
+
+    def sums(self, h: Tensor) -> Array:
+        """Sums of g', g' c, h, h c and h g'; found once for the three."""
+        last = self.last
+        if last is not None and last[0]() is h:
+            return last[1]
+        by = self.by
+        sums = by.kernels.line_sums2(h.data, self.g.data, by.x.data, by.line)
+        self.last = weakref.ref(h), sums
+        return sums
+
+    def dg(self, h: Tensor) -> Tensor:
+        """w D(h), of which the ReLU keeps its part."""
+        by = self.by
+        if is_grad_enabled():
+            return by.passed(wide(by.w, h) * _batch_norm_dx(h, by.bare()))
+        weights = by.dx_weights(by.w.data, self.sums(h)[2:4])
+        return Tensor(by.kernels.line_mix_gated(h.data, by.x.data, by.line, weights))
+
+    def dw(self, h: Tensor) -> Tensor:
+        """<h, D(g')> = n r A."""
+        by = self.by
+        if is_grad_enabled():
+            return sum(h * _batch_norm_dx(by.passed(self.g), by.bare()), by.over)
+        a, *_ = self.means(h)
+        return Tensor((by.count * by.r * a).astype(h.dtype))
+
+    def dx(self, h: Tensor) -> Tensor:
+        """Equation (2), times w."""
+        by = self.by
+        if is_grad_enabled():
+            return wide(by.w, h) * _batch_norm_dxx(h, by.passed(self.g), by.bare())
+        a, mean_g, along_g, mean_h, along_h = self.means(h)
+        wrr = by.w.data * by.r * by.r
+        weights = by.weights(
+            -wrr * along_h,
+            wrr * (along_g * mean_h + along_h * mean_g),
+            -wrr * by.r * (a - 2 * along_g * along_h),
+            -wrr * along_g,
+        )
+        arrays = h.data, self.g.data, by.x.data
+        return Tensor(by.kernels.line_mix2(*arrays, by.line, weights))
+
+    def means(self, h: Tensor) -> tuple[Array, ...]:
+        """A, and the means of g', g' xs, h and h xs."""
+        mean_g, c_g, mean_h, c_h, both = self.sums(h) / self.by.count
+        along_g, along_h = self.by.r * c_g, self.by.r * c_h
+        return (
+            both - mean_h * mean_g - along_h * along_g,
+            mean_g,
+            along_g,
+            mean_h,
+            along_h,
+        )
+
+
+def _batch_norm_dxx(h: Tensor, g: Tensor, by: _Batch) -> Tensor:
+    """Equation (2) in operations on Tensors, for what is differentiated once more."""
+    x, over = by.x, by.over
+    xs = _batch_norm(by)
+    away = x - mean(x, over, keepdim=True)
+    r = (mean(away * away, over, keepdim=True) + by.eps) ** -0.5
+    along_g, along_h = (
+        mean(g * xs, over, keepdim=True),
+        mean(h * xs, over, keepdim=True),
+    )
+    a = (
+        mean(h * g, over, keepdim=True)
+        - mean(h, over, keepdim=True) * mean(g, over, keepdim=True)
+        - along_h * along_g
+    )
+    turned = along_g * _batch_norm_dx(h, by) + along_h * _batch_norm_dx(g, by)
+    return -(r * r * a) * xs - r * turned
