@@ -21,8 +21,8 @@ import numpy as np
 import tinytl_kernels
 
 from . import __version__
-from .experiments.evidence import plan
-from .experiments.evidence.plan import ARMS, CELLS, USUAL
+from .experiments.arguments import number
+from .experiments.evidence import command as evidence
 from .experiments.runner import cores
 from .experiments.single import DATA, TARGETS, Task
 from .transfer import METHODS, Settings
@@ -57,9 +57,9 @@ def _parser() -> argparse.ArgumentParser:
         "Finished results are kept, so a run that was stopped goes on where it was.",
     )
     demo.add_argument("--out", type=Path, default=Path("demo"), metavar="DIR")
-    demo.add_argument("--seed", type=_number(0), default=0, help="the first seed")
+    demo.add_argument("--seed", type=number(0), default=0, help="the first seed")
     demo.add_argument(
-        "--seeds", type=_number(2), default=8, help="runs of each arm (default: 8)"
+        "--seeds", type=number(2), default=8, help="runs of each arm (default: 8)"
     )
     demo.add_argument("--fresh", action="store_true", help="compute everything anew")
     demo.add_argument(
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.set_defaults(run=_demo)
     _add_transfer(commands)
-    _add_compare(commands)
+    evidence.add_to(commands)
     info = commands.add_parser("info", help="what is installed, and what computes")
     info.set_defaults(run=_info)
     return parser
@@ -84,74 +84,23 @@ def _add_transfer(commands: Any) -> None:
     add("--method", choices=METHODS, required=True)
     add("--data", choices=DATA, required=True)
     add("--root", default="data", metavar="DIR", help="folder of the official files")
-    add("--per-class", type=_number(0), default=0, help="images a class (0: all)")
+    add("--per-class", type=number(0), default=0, help="images a class (0: all)")
     add("--source", choices=["resnet32"], default="resnet32")
     add("--source-weights", metavar="FILE", help="safetensors or original torch file")
     add("--target", choices=TARGETS, default="vgg9")
-    add("--width", type=_number(1), default=64, help="of vgg9; 16 is a quarter")
-    add("--seed", type=_number(0), default=0)
-    add("--epochs", type=_number(1), default=200)
-    add("--batch-size", type=_number(1), default=128)
+    add("--width", type=number(1), default=64, help="of vgg9; 16 is a quarter")
+    add("--seed", type=number(0), default=0)
+    add("--epochs", type=number(1), default=200)
+    add("--batch-size", type=number(1), default=128)
     add("--lr", type=float, default=0.1)
-    add("--steps", type=_number(1), help="steps of the trial (default: 2)")
+    add("--steps", type=number(1), help="steps of the trial (default: 2)")
     add("--h-input", choices=H_INPUTS, help="what l2t-www looks at (default: map)")
     add("--scale", choices=SCALES, help="of gamma in l2t-www (default: raw)")
-    add("--every", type=_number(1), default=10, help="epochs between checkpoints")
+    add("--every", type=number(1), default=10, help="epochs between checkpoints")
     add(
         "--out", type=Path, metavar="FILE", help="the result (default: by its settings)"
     )
     transfer.set_defaults(run=_transfer)
-
-
-def _add_compare(commands: Any) -> None:
-    compare = commands.add_parser(
-        "compare",
-        help="many runs: methods, tasks and seeds",
-        description="Run every method on every task with every seed, several runs at "
-        "a time, and leave one small file of each. What is finished is not run again, "
-        "and what was stopped goes on where it was: give the same command again.",
-    )
-    add = compare.add_argument
-    add("--cells", nargs="+", choices=CELLS, default=list(CELLS), help="the tasks")
-    add("--arms", nargs="+", choices=ARMS, default=list(USUAL), help="the methods")
-    add("--seed", type=_number(0), default=0, help="the first one")
-    add("--seeds", type=_number(1), default=10, help="runs of each arm in each cell")
-    add("--width", type=_number(1), default=16, help="of vgg9; 64 is all of it")
-    add("--epochs", type=_number(1), default=200)
-    add("--batch-size", type=_number(1), default=128)
-    add("--jobs", type=_number(1), default=2, help="runs at a time, a thread each")
-    add("--cifar10", default="data", metavar="PATH", help="official files, or folder")
-    add("--cifar100", default="data", metavar="PATH", help="official files, or folder")
-    add("--source-weights", required=True, metavar="FILE")
-    add("--results", type=Path, default=Path("results"), metavar="DIR")
-    compare.set_defaults(run=_compare)
-
-
-def _compare(options: argparse.Namespace) -> int:
-    from .experiments.evidence import grid
-
-    jobs = plan.jobs(
-        options.cells,
-        options.arms,
-        range(options.seed, options.seed + options.seeds),
-        width=options.width,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-    )
-    root = {"cifar10": options.cifar10, "cifar100": options.cifar100}
-    places = options.results, root, options.source_weights
-    try:
-        grid.run(jobs, *places, processes=options.jobs)
-    except KeyboardInterrupt:
-        done, begun = grid.left(jobs, options.results)
-        print(
-            f"\nStopped. {done} of {len(jobs)} runs are finished and {begun} begun, in "
-            f"{options.results}; the same command goes on from there.",
-            file=sys.stderr,
-        )
-        return 130
-    print(f"{len(jobs)} results in {options.results}")
-    return 0
 
 
 def _transfer(options: argparse.Namespace) -> int:
@@ -193,24 +142,6 @@ def _transfer(options: argparse.Namespace) -> int:
     )
     print(f"The result: {out}")
     return 0
-
-
-class _number:
-    """An integer of at least `least`, as argparse wants it."""
-
-    def __init__(self, least: int):
-        self.least = least
-
-    def __call__(self, text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = self.least - 1
-        if value < self.least:
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is no integer of {self.least} or more"
-            )
-        return value
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -15,6 +15,9 @@
     wording      numbers as the report writes them
     report       the page with all of it
     demo         all together: ``tinytl demo``
+    single       one run of a transfer method on official images
+    evidence     many such runs, compared
+    arguments    numbers on the command line
 
 An experiment is a module with ``cells(seed, seeds)``, what there is to compute, and
 ``compute(settings, tick)``, which turns the settings of one cell into numbers. Cells

@@ -7,7 +7,8 @@
     compare        intervals, tests and effect sizes
     tables         numbers as Markdown
     curves         learning curves as a figure
-    page           puts tables into a page: ``tinytl evidence``
+    page           puts tables into a page
+    command        ``tinytl compare`` and ``tinytl evidence``
 
 ``tinytl compare`` makes the files, ``tinytl evidence`` reads them.
 """

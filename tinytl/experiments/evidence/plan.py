@@ -115,9 +115,7 @@ class Job:
     def task(self, root: str, source_weights: str) -> Task:
         """What ``single.run`` learns from what."""
         cell = CELLS[self.cell]
-        return Task(
-            cell.data, root, cell.per_class, source_weights, "vgg9", self.width
-        )
+        return Task(cell.data, root, cell.per_class, source_weights, "vgg9", self.width)
 
     def settings(self) -> Settings:
         """How ``single.run`` learns it."""
