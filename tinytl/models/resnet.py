@@ -78,7 +78,7 @@ class BasicBlock(Module):
     def forward(self, x: Tensor) -> Tensor:
         """Sum of both ways."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        y = F.relu(self.bn1(self.conv1(x)))
+        y = self.bn1(self.conv1(x), relu=True)
         return F.relu(shortcut + self.bn2(self.conv2(y)))
 
 
@@ -162,7 +162,7 @@ class ResNet(Module):
 
     def forward_with_features(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Scores, and the maps after every block, in order."""
-        x = F.relu(self.bn1(self.conv1(x)))
+        x = self.bn1(self.conv1(x), relu=True)
         features = []
         for first, rest in (
             (self.block1, self.blocks2),

@@ -25,6 +25,8 @@ STAGES = ((1,), (2,), (4, 4), (8, 8), (8, 8))
 class Stages(Sequential):
     """Layers in a row that return every map in front of a max-pooling.
 
+    Behind every norm stands a ReLU; the two are computed together.
+
     Shapes: (N, C, H, W) -> a list, one map for each pooling, in order.
     """
 
@@ -32,6 +34,11 @@ class Stages(Sequential):
         """The maps; what comes after the last of them is not computed."""
         maps, x = [], input
         for layer in self:
+            if isinstance(layer, ReLU):
+                continue  # done together with the norm in front of it
+            if isinstance(layer, BatchNorm2d):
+                x = layer(x, relu=True)
+                continue
             if isinstance(layer, MaxPool2d):
                 maps.append(x)
                 if len(maps) == len(STAGES):

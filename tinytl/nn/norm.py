@@ -69,8 +69,11 @@ class _BatchNorm(Module):
         if self.num_batches_tracked is not None:
             self.num_batches_tracked.data = copied(0, self.num_batches_tracked)
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Normalised values, in the shape of the input."""
+    def forward(self, input: Tensor, relu: bool = False) -> Tensor:
+        """Normalised values, in the shape of the input; their ReLU if `relu`.
+
+        norm(x, relu=True) is relu(norm(x)) with fewer passes over memory.
+        """
         if input.ndim not in self.dims or input.shape[1] != self.num_features:
             raise ValueError(
                 f"{type(self).__name__}: input must have the shape "
@@ -83,7 +86,8 @@ class _BatchNorm(Module):
             self.num_batches_tracked.data = as_array(count)
             if self.momentum is None:
                 momentum = 1.0 / int(count)
-        return F.batch_norm(
+        operation = F.batch_norm_relu if relu else F.batch_norm
+        return operation(
             input,
             self.running_mean,
             self.running_var,
