@@ -10,11 +10,13 @@ import itertools
 import cupy
 import numpy as np
 import pytest
+import scipy.special
 import simulator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tinytl_kernels import cuda, kernels_for, plain
 from tinytl_kernels.cuda import columns, forms, narrow, product
+from tinytl_kernels.line import Line
 from tinytl_kernels.shapes import window
 
 DTYPES = [np.float32, np.float64]
@@ -38,12 +40,19 @@ def on_device(value):
     return cupy.asarray(value)
 
 
-def same(name, *arguments, kernels=cuda):
+def precision(arguments):
+    """The dtype that is computed in: that of the first array of floats."""
+    arrays = [a for a in arguments if isinstance(a, np.ndarray)]
+    return next(a.dtype for a in arrays if a.dtype.kind == "f")
+
+
+def same(name, *arguments, kernels=cuda, on_device_instead=()):
     """Both sets give the same for these arguments; the threads' order changes."""
     simulator.State.order = next(ORDERS)
     expected = getattr(plain, name)(*arguments)
     before = [np.copy(a) for a in arguments if isinstance(a, np.ndarray)]
-    given = [on_device(a) for a in arguments]
+    instead = dict(on_device_instead)
+    given = [instead.get(id(a), on_device(a)) for a in arguments]
     actual = getattr(kernels, name)(*given)
     several = isinstance(expected, tuple)
     for a, b in zip(
@@ -54,7 +63,7 @@ def same(name, *arguments, kernels=cuda):
         assert isinstance(a, cupy.ndarray)
         assert a.dtype == b.dtype
         assert a.shape == b.shape
-        eps = np.finfo(b.dtype).eps if b.dtype.kind == "f" else 0
+        eps = np.finfo(precision(arguments)).eps if b.dtype.kind == "f" else 0
         scale = max(1, np.abs(np.nan_to_num(b, posinf=0, neginf=0)).max(initial=0))
         np.testing.assert_allclose(a.get(), b, rtol=0, atol=64 * eps * scale)
     arrays = [a for a in given if isinstance(a, cupy.ndarray)]
@@ -64,7 +73,7 @@ def same(name, *arguments, kernels=cuda):
 
 def test_the_set_has_all_kernels_with_the_same_arguments():
     assert kernels_for(cupy.asarray([1.0])) is cuda
-    for name in cuda.__all__:
+    for name in set(cuda.__all__) & set(plain.__all__):
         ours, theirs = getattr(cuda, name), getattr(plain, name)
         assert list(inspect.signature(ours).parameters) == list(
             inspect.signature(theirs).parameters
@@ -183,3 +192,82 @@ def test_pooling_of_no_images():
     index = plain.max_pool_index(x, view)
     same("gather", x, index)
     same("scatter", x[:, :, :2, :2], index, view.size)
+
+
+# -- along an axis ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("axis", [0, 1, 2, 3])
+def test_resampling(dtype, axis):
+    x = numbers(dtype, 2, 3, 5, 4)
+    for outputs, taps in [(7, 2), (1, 4), (9, 1)]:
+        index = np.random.default_rng(1).integers(0, x.shape[axis], (outputs, taps))
+        weight = numbers(np.float64, outputs, taps)
+        expected = plain.resample(x, index, weight, axis)
+        for _ in range(2):  # the second time the taps are there
+            actual = cuda.resample(cupy.asarray(x), index, weight, axis)
+            assert actual.dtype == dtype
+            np.testing.assert_allclose(actual.get(), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "shape", [(3, 5), (2, 3, 7), (9, 1), (1, 10), (0, 4), (2, 4, 3)]
+)
+def test_softmax(dtype, shape):
+    x = 50 * numbers(dtype, *shape)
+    x.ravel()[1:2] = np.inf if shape == (9, 1) else -np.inf
+    x.ravel()[-1:] = np.nan if shape == (2, 3, 7) else 1
+    for axis in range(1, len(shape)):
+        for name in ("softmax", "log_softmax"):
+            with np.errstate(invalid="ignore"):
+                expected = getattr(scipy.special, name)(x.astype(np.float64), axis)
+                actual = getattr(cuda, name)(on_device(x), axis)
+            assert actual.dtype == dtype
+            eps = 8 * np.finfo(dtype).eps
+            np.testing.assert_allclose(actual.get(), expected, rtol=eps, atol=50 * eps)
+
+
+# -- channel by channel ----------------------------------------------------------------
+
+SHAPES = [(3, 4), (2, 3, 5), (5, 1, 3, 7), (9, 2, 2, 3), (1, 3, 1, 1)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_lines(shape, relu, dtype):
+    h, g, x = (numbers(dtype, *shape, seed=k) for k in range(3))
+    x.ravel()[-1] = 30
+    rows = numbers(dtype, 7, shape[1], seed=4)
+    by = Line(*rows[:3], relu)
+    device = Line(*map(cupy.asarray, rows[:3]), relu)
+    for name, *arguments in [
+        ("line", x, by),
+        ("line_sums", g, x, by),
+        ("line_sums2", h, g, x, by),
+        ("line_mix", g, x, by, rows[3:6]),
+        ("line_mix_gated", g, x, by, rows[3:6]),
+        ("line_mix2", h, g, x, by, rows[3:]),
+    ]:
+        same(name, *arguments, on_device_instead={id(by): device})
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_sums_of_channels(shape, dtype):
+    x = numbers(dtype, *shape) + 3
+    same("moments", x)
+    same("sum_per_channel", x)
+    same("add_per_channel", x, numbers(dtype, shape[1]))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_selection(dtype):
+    x = np.array([[np.inf, -np.inf, np.nan, -0.0, 1.5]] * 2, dtype)
+    for mask in ([[1, 0, 1, 0, 1]], [[0], [1]], True, False):
+        mask = np.array(mask, bool)
+        kept = cuda.keep(on_device(x), cupy.asarray(mask)).get()
+        assert kept.dtype == dtype
+        np.testing.assert_array_equal(kept, np.where(mask, x, 0))

@@ -4,16 +4,43 @@ Nothing here imports CuPy: arrays that come from it bring it along (``namespace`
 are made in a fixed order, without atomics, so that equal runs give equal bits.
 """
 
+from .elementwise import keep
 from .forms import conv, conv_dw, conv_dx
+from .losses import log_softmax, softmax
+from .norm import (
+    add_per_channel,
+    line,
+    line_mix,
+    line_mix2,
+    line_mix_gated,
+    line_sums,
+    line_sums2,
+    moments,
+    sum_per_channel,
+)
 from .pool import gather, max_pool_index, scatter, sum_pool, sum_pool_dx
+from .resize import resample
 
 __all__ = [
+    "add_per_channel",
     "conv",
     "conv_dw",
     "conv_dx",
     "gather",
+    "keep",
+    "line",
+    "line_mix",
+    "line_mix2",
+    "line_mix_gated",
+    "line_sums",
+    "line_sums2",
+    "log_softmax",
     "max_pool_index",
+    "moments",
+    "resample",
     "scatter",
+    "softmax",
+    "sum_per_channel",
     "sum_pool",
     "sum_pool_dx",
 ]
