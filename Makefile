@@ -1,4 +1,4 @@
-# make demo   the three experiments on real images, and a report (about 3 minutes)
+# make demo   the four experiments on real images, and a report (about 3 minutes)
 # make test   style, types and all tests (about 10 minutes; PyTorch is installed for it)
 # make bench  tinytl beside PyTorch, in one run
 #
