@@ -20,6 +20,7 @@ from ..operators import Operand
 from ..tensor import Tensor, record
 from .pad import pad
 from .promote import same_dtype, tensor
+from .reduce import expand
 from .shape import reshape, squeeze, unsqueeze
 
 
@@ -64,7 +65,7 @@ def conv2d(
         x, padding = _named_padding(x, w, stride, padding, dilation)
     view = window("conv2d", x.shape[2:], w.shape[2:], stride, padding, dilation)
     y = _conv2d(x, w, _Form(view, groups))
-    return y if b is None else y + reshape(b, (1, -1, 1, 1))
+    return y if b is None else _conv2d_bias(y, b)
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,16 @@ def _conv2d_dw(x: Tensor, gy: Tensor, form: _Form) -> Tensor:
         (x, lambda gw: _conv2d_dx(gy, gw, form)),
         (gy, lambda gw: _conv2d(x, gw, form)),
     )
+
+
+def _conv2d_bias(y: Tensor, b: Tensor) -> Tensor:
+    value = kernels_for(y.data).add_per_channel(y.data, b.data)
+    return record(value, (y, lambda g: g), (b, _conv2d_db))
+
+
+def _conv2d_db(g: Tensor) -> Tensor:
+    value, shape = kernels_for(g.data).sum_per_channel(g.data), g.shape
+    return record(value, (g, lambda h: expand(reshape(h, (1, -1, 1, 1)), shape)))
 
 
 def _check(x: Tensor, w: Tensor, b: Tensor | None, groups: int) -> None:
