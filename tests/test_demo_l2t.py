@@ -1,5 +1,8 @@
 """The demonstration of L2T: the field G_w against differences, and paired runs."""
 
+import importlib.util
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -216,3 +219,26 @@ def test_a_pair_without_gamma_weighs_all_pixels_alike():
     np.testing.assert_allclose(
         weight, np.broadcast_to([[[[0.5]], [[1.5]]]], (1, 2, 2, 5))
     )
+
+
+def test_the_example_runs(tmp_path, monkeypatch, capsys):
+    path = Path(__file__).parents[1] / "examples" / "05_what_where_which.py"
+    spec = importlib.util.spec_from_file_location("example", path)
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(example, "STEPS", 2)
+    example.main()
+    assert (tmp_path / "05_what_where_which.png").exists()
+    printed = capsys.readouterr().out
+    assert "accuracy on 797 digits after 2 steps" in printed
+    assert printed.count("->") == 9
+
+
+def test_dead_pairs_are_counted():
+    """lambda of two runs, three steps and nine pairs; two pairs have come to 0."""
+    values = np.ones((2, 3, 9))
+    values[0, 1:, 4] = values[1, 2, 0] = 0
+    sentence = l2t_learned.where_sentence([{"lambda": run} for run in values.tolist()])
+    assert "in 2 of 18 cases" in sentence
+    assert "The mean of all nine changes by −0.11" in sentence

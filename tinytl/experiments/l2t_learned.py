@@ -52,10 +52,14 @@ def where_sentence(runs: Sequence[Result]) -> str:
     up = sum(one.low > 0 for one in every)
     down = sum(one.high < 0 for one in every)
     least, most = order[0], order[-1]
+    last = np.array([run["lambda"][-1] for run in runs])
     return (
         f"Where (L2T-ww): of nine pairs λ rises beyond chance in {up} and falls in "
         f"{down}; the extremes are {names[most]} ({_plain(every[most])}) and "
-        f"{names[least]} ({_plain(every[least])})."
+        f"{names[least]} ({_plain(every[least])}). The mean of all nine changes by "
+        f"{_plain(mean_interval(changes.mean(axis=1)))}. At the end λ is 0 for the "
+        f"whole batch in {(last == 0).sum()} of {last.size} cases (pairs and runs): "
+        "such a pair is matched no more, and cannot return."
     )
 
 
@@ -116,8 +120,8 @@ def field_sentence(runs: Sequence[Result], settings: Sequence[Settings]) -> str:
         "The field: more weight would lower the task’s loss, to first order, at "
         f"{', '.join(shares)} of the pixels for source blocks 1, 2 and 3 (all runs, "
         "the images shown). The correlation of −G<sub>w</sub> with the brightness of "
-        f"the image is {', '.join(likeness)}: where it is negative, matching on the "
-        "strokes is in the task’s way."
+        f"the image is {', '.join(likeness)} (95 % interval over runs); negative would "
+        "be that matching on the strokes is in the task’s way."
     )
 
 
