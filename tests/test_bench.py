@@ -27,7 +27,7 @@ def made_up(group="norm", name="a", tinytl=0.5, torch=1.0, **more):
 
     found = {"tinytl": tinytl, "torch": torch, "torch kept": 0.8 * torch}
     variants = {key: variant(seconds) for key, seconds in found.items()}
-    numbers = {"batch": 8, "flops": 0.0, "bytes": 0.0, **more}
+    numbers = {"batch": 8, "flops": 0.0, "bytes": 0.0, "others": 0.0, **more}
     return {"group": group, "name": name, **numbers, "variants": variants}
 
 

@@ -30,17 +30,19 @@ from .measure import OURS, THEIRS, Variant, WrongResult
 from .workloads import Row
 
 PAGE = ROOT / "docs" / "benchmarks.md"
+BUSY = 0.1  # cores; when others use more, a time means little
+START = Row("start", "import and first step", lambda side, batch: list)
 Result = dict[str, Any]
 
 
 def run(
-    chosen: list[Row], variants: list[Variant], threads: int, quick: bool
+    wanted: list[Row], variants: list[Variant], threads: int, quick: bool
 ) -> tuple[list[Result], list[str]]:
     """Measure row after row, printing each; the results, and what was refused."""
     found, refused = [], []
     workers = measure.launch(variants, threads)
     try:
-        for row in chosen:
+        for row in wanted:
             budget = 0.3 if quick else row.seconds
             try:
                 found.append(measure.measure(row, workers, budget))
@@ -50,6 +52,8 @@ def run(
                 continue
             limit = table.limits(found)
             print(table.line(table.cells(found[-1], limit)), flush=True)
+            if found[-1]["others"] > BUSY:
+                print(f"    others used {found[-1]['others']:.1f} cores", flush=True)
     finally:
         measure.stop(workers)
     return found, refused
@@ -61,10 +65,14 @@ def matching(patterns: list[str], all_rows: list[Row]) -> list[Row]:
     return [r for r in all_rows if not wanted or any(p.search(r.key) for p in wanted)]
 
 
+def chosen(args: argparse.Namespace) -> list[Row]:
+    """What the command line asks for; the tiny row only by name."""
+    everything = rows.sweeps() if args.sweep else rows.table()
+    return matching(args.only, [*everything, *([rows.tiny()] if args.only else [])])
+
+
 def against_pytorch(args: argparse.Namespace) -> int:
     """The table; 1 if a result was refused."""
-    everything = rows.sweeps() if args.sweep else rows.table()
-    chosen = matching(args.only, [*everything, *([rows.tiny()] if args.only else [])])
     ours = OURS if hasattr(tinytl, "keep_pages") else OURS[:1]
     result: Result = {"machine": machine(), "threads": args.threads, "rows": []}
     begin = time.monotonic()
@@ -73,17 +81,14 @@ def against_pytorch(args: argparse.Namespace) -> int:
     print("MB: growth at the peak, of the fastest; limit: fraction of it\n")
     print(table.line(list(table.HEAD)))
     variants = [*ours, *THEIRS]
-    result["rows"], refused = run(chosen, variants, args.threads, args.quick)
-    if not args.sweep and (not args.only or matching(args.only, START)):
+    result["rows"], refused = run(chosen(args), variants, args.threads, args.quick)
+    if not args.sweep and matching(args.only, [START]):
         result["startup"] = startup.measure(args.threads, 1 if args.quick else 3)
     result["minutes"] = round((time.monotonic() - begin) / 60, 1)
     summary(result)
     if args.out:
         args.out.write_text(pack(result))
     return 1 if refused else 0
-
-
-START = [Row("start", "import and first step", lambda side, batch: list)]
 
 
 def summary(result: Result) -> None:
@@ -109,18 +114,15 @@ def pack(result: Result) -> str:
 
 
 def commits(names: list[str], args: argparse.Namespace) -> int:
-    """Our side of two commits; the libraries are taken from git, the rows are today's.
-
-    Either has every kernel compiled before it is timed.
-    """
-    everything = rows.sweeps() if args.sweep else rows.table()
-    chosen = matching(args.only, [r for r in everything if r.group != "limit"])
+    """Our side of two commits; libraries from git, rows of today."""
     with tempfile.TemporaryDirectory() as folder:
         variants = [Variant(n, "tinytl", path=checkout(n, folder)) for n in names]
         workers = measure.launch(variants, args.threads)
         print(f"{'milliseconds':46}" + "".join(f"{n[:12]:>14}" for n in names))
         try:
-            for row in chosen:
+            for row in chosen(args):
+                if row.group == "limit":
+                    continue
                 budget = 0.3 if args.quick else row.seconds
                 found = measure.measure(row, workers, budget)
                 times = [1e3 * table.seconds(found, name) for name in names]

@@ -4,12 +4,12 @@ import os
 import platform
 import re
 import subprocess
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tinytl_kernels
-import torch
 
 import tinytl
 
@@ -33,7 +33,7 @@ def machine() -> dict[str, Any]:
         "libc": " ".join(platform.libc_ver()),
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "torch": torch.__version__,
+        "torch": metadata.version("torch"),
         "tinytl": tinytl.__version__,
         "kernels": tinytl_kernels.current(),
         "commit": commit(),

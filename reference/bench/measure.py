@@ -21,6 +21,7 @@ import numpy as np
 from .workloads import Row
 
 ROOT = Path(__file__).parents[2]
+STAT = Path("/proc/stat")
 THREADS = ("OMP", "OPENBLAS", "MKL", "NUMBA")
 TURN = 0.06  # seconds that a variant computes before the next one's turn
 MOST = 15  # rounds
@@ -96,6 +97,13 @@ def cpu_seconds(process: int) -> float:
     return time.clock_gettime((~process << 3) | 2)  # 2: CPUCLOCK_SCHED
 
 
+def others_seconds(workers: list[Worker]) -> float:
+    """Processor time since the start of the machine that was not ours (Linux)."""
+    user, nice, system = map(int, STAT.read_text().split()[1:4])
+    every = (user + nice + system) / os.sysconf("SC_CLK_TCK")
+    return every - time.process_time() - sum(cpu_seconds(w.child) for w in workers)
+
+
 def launch(variants: list[Variant], threads: int) -> list[Worker]:
     """Start a worker for every variant."""
     return [Worker(v, _start(v, threads)) for v in variants]
@@ -137,7 +145,10 @@ def measure(row: Row, workers: list[Worker], budget: float) -> dict[str, Any]:
         worker.child, worker.late = worker.answer(), []
     try:
         errors = check(row, workers)
+        before = others_seconds(workers), time.monotonic()
         rounds = take_turns(workers, budget, row.least)
+        others = others_seconds(workers) - before[0]
+        others /= time.monotonic() - before[1]
         peaks = [worker.ask(peak=True) for worker in workers]
     finally:
         for worker in workers:
@@ -148,6 +159,7 @@ def measure(row: Row, workers: list[Worker], budget: float) -> dict[str, Any]:
         "batch": row.batch,
         "flops": row.flops,
         "bytes": row.bytes,
+        "others": round(others, 2),
         "variants": {
             worker.variant.name: {
                 "rounds_s": [float(f"{r[k]:.4g}") for r in rounds],

@@ -158,7 +158,7 @@ def rows() -> list[Row]:
         for name, seconds in (("LeNet-5", 4.0), ("VGG9", 30.0), ("ResNet-32", 20.0))
     ]
     single = [
-        Row("batch 1", f"{name}, forward", scores(name), batch=1, seconds=3.0)
+        Row("single image", f"{name}, forward", scores(name), batch=1, seconds=3.0)
         for name in ("LeNet-5", "ResNet-32")
     ]
     return [*steps, *single]

@@ -13,7 +13,7 @@ GOALS = {
     "layer": 1.5,
     "training step": 1.3,
     "mobile": 1.2,
-    "batch 1": 1.0,
+    "single image": 1.0,
     "L2T-ww, official": 4.0,
     "L2T-ww, best": 3.0,
 }

@@ -132,7 +132,8 @@ def main() -> None:
             continue
         side = SIDES[args.library](args.threads, args.channels_last)
         serve(side, request["row"], args.kept, args.damage)
-        os._exit(0)
+        break
+    os._exit(0)  # at once, without taking the libraries apart
 
 
 if __name__ == "__main__":
