@@ -11,7 +11,7 @@ from tinytl import Tensor, grad, nn
 from tinytl.bilevel import sgd_settings
 from tinytl.models import VGG9, ResNet
 from tinytl.transfer import L2T, matching_loss
-from tinytl.transfer.matching import resized, weighted_distance
+from tinytl.transfer.matching import mean_square, resized, weighted_distance
 
 PAIRS = ((0, 0), (0, 2), (1, 1), (2, 0), (2, 3), (2, 4))
 
@@ -223,6 +223,26 @@ def test_side_by_side_is_the_sum_over_the_pairs(which, scale):
         assert (g is None) == (h is None)
         if g is not None:
             assert relative(g.data, h.data) < 1e-10
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_mean_square_has_the_derivatives_of_its_formula(weighted):
+    """Value, gradient, and gradient of the gradient's norm, against the composition."""
+    rng = np.random.default_rng(4)
+    x, w = (Tensor(rng.standard_normal((2, 3, 4, 5)), True) for _ in range(2))
+    g = Tensor(rng.standard_normal((2, 3)))
+    inputs = [x, w] if weighted else [x]
+
+    def derivatives(m):
+        first = grad((m * g).sum(), inputs, create_graph=True)
+        second = grad(sum((f**3).sum() for f in first), inputs, create_graph=True)
+        third = grad(sum((s**2).sum() for s in second), inputs)
+        return [m, *first, *second, *third]
+
+    ours = derivatives(mean_square(x, w) if weighted else mean_square(x))
+    theirs = derivatives(((w if weighted else 1) * x * x).mean((2, 3)))
+    for a, b in zip(ours, theirs, strict=True):
+        assert relative(a.data, b.data) < 1e-12
 
 
 def test_an_iteration_evaluates_nothing_twice():

@@ -36,7 +36,7 @@ from tinytl_kernels import namespace
 
 from .. import functional as F
 from ..nn import Conv2d, Module, ModuleList
-from ..tensor import Tensor
+from ..tensor import Tensor, record
 from .meta import What, Where, Which
 
 Pair = tuple[int, int]  # index of a source feature, index of a target feature
@@ -279,11 +279,38 @@ def weighted_distance(
 
 
 def _weighted_distance(t: Tensor, s: Tensor, by: Factors) -> Tensor:
-    distance = (t - s) ** 2
-    if by.pixels is not None:
-        distance = distance * by.pixels
-    each = F.mean(distance, (2, 3))  # N, C
+    each = mean_square(t - s, by.pixels)
     return F.mean(F.sum(by.channels * each, 1))
+
+
+def mean_square(x: Tensor, weight: Tensor | None = None) -> Tensor:
+    r"""m_{b,c} = mean_{i,j} weight x^2; weight is 1 if there is none.
+
+    These maps are the largest things in a step, and each operation on them is a pass
+    over memory; so the mean square is one operation, and its gradient one product.
+
+    Shapes: x and weight (N, C, H, W) -> (N, C).
+
+    Backward. dm/dx = 2 weight x / (H W), dm/dweight = x^2 / (H W).
+    """
+    n, c, height, width = x.shape
+    count = height * width
+    weighted = x.data if weight is None else x.data * weight.data
+
+    def spread(g: Tensor, factor: float) -> Tensor:
+        return F.reshape(g * factor, (n, c, 1, 1))
+
+    def to_x(g: Tensor) -> Tensor:
+        return (x if weight is None else x * weight) * spread(g, 2 / count)
+
+    def to_weight(g: Tensor) -> Tensor:
+        return x * x * spread(g, 1 / count)
+
+    total = namespace(x.data).einsum("bcij,bcij->bc", x.data, weighted)
+    value = total / x.dtype.type(count)
+    if weight is None:
+        return record(value, (x, to_x))
+    return record(value, (x, to_x), (weight, to_weight))
 
 
 def stretched(gamma: Tensor, size: tuple[int, ...], scale: str = "raw") -> Tensor:

@@ -114,6 +114,7 @@ def _start() -> subprocess.Popen[str]:
     environment = {
         **os.environ,
         **ONE_THREAD,
+        "TINYTL_NUM_THREADS": "1",
         "PYTHONPATH": os.pathsep.join(paths),
         "TINYTL_KERNELS": tinytl_kernels.current(),
     }

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
-import tinytl
+from tinytl_kernels.memory import keep_pages
 
 from ...persistence import write_atomically
 from ...transfer import Epoch
@@ -112,8 +112,7 @@ def say(answers: TextIO, **message: Any) -> None:
 
 def main() -> None:
     """Answer the one request."""
-    if hasattr(tinytl, "set_num_threads"):
-        tinytl.set_num_threads(1)
+    keep_pages()
     try:
         compute(json.loads(sys.stdin.readline()), sys.stdout)
         say(sys.stdout, done=True)
