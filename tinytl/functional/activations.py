@@ -196,7 +196,7 @@ def log_softmax(
     """
     x, k = _along("log_softmax", input, dim, dtype)
     xp = namespace(x.data)
-    low = x.data - x.data.max(axis=k, keepdims=True, initial=-xp.inf)
+    low = x.data - _largest(x.data, k)
     with np.errstate(divide="ignore"):  # log 0, where there is nothing to add up
         value = low - xp.log(xp.exp(low).sum(axis=k, keepdims=True))
     return record(value, (x, lambda g: g - softmax(x, k) * sum(g, k, keepdim=True)))
@@ -204,9 +204,17 @@ def log_softmax(
 
 def _exp_over_sum(x: Array, k: int) -> Array:
     xp = namespace(x)
-    e = xp.exp(x - x.max(axis=k, keepdims=True, initial=-xp.inf))
+    e = xp.exp(x - _largest(x, k))
     e /= e.sum(axis=k, keepdims=True)
     return e
+
+
+def _largest(x: Array, k: int) -> Array:
+    """Maximum along an axis, which stays with size 1; -inf of nothing."""
+    if x.size:
+        return x.max(axis=k, keepdims=True)
+    xp = namespace(x)
+    return xp.full((*x.shape[:k], 1, *x.shape[k + 1 :]), -xp.inf, x.dtype)
 
 
 def _along(

@@ -9,10 +9,10 @@ from tinytl_kernels.devices import device_type
 from ..operators import Operand
 from ..tensor import Tensor
 from .activations import log_softmax
-from .basic import broadcastable, where
+from .basic import broadcastable, keep, where
 from .promote import floating, number, same_device, same_dtype, tensor
-from .reduce import mean, sum
-from .shape import gather, reshape, squeeze, unsqueeze
+from .reduce import expand, mean, sum
+from .shape import reshape
 
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -121,7 +121,7 @@ def cross_entropy(
     w = _class_weights("cross_entropy", weight, x, classes)
     logp = log_softmax(x, classes)
     t = tensor("cross_entropy", "target", target)
-    wide = [-1 if k == classes else 1 for k in range(x.ndim)]
+    weighted = logp if w is None else logp * reshape(w, _beside(x, classes))
     if t.dtype.kind == "f":
         same_dtype("cross_entropy", input=x, target=t)
         if t.shape != x.shape:
@@ -130,7 +130,7 @@ def cross_entropy(
                 f"{t.shape}; for classes pass integers"
             )
         q = t * (1 - label_smoothing) + label_smoothing / x.shape[classes]
-        each = -sum(q * logp * reshape(w, wide), classes)
+        each = -sum(q * weighted, classes)
         total = _reduced(each, "none" if reduction == "none" else "sum")
         examples = x.numel() // max(x.shape[classes], 1)
         return total / examples if reduction == "mean" else total
@@ -138,7 +138,7 @@ def cross_entropy(
     each = -picked * factor
     if label_smoothing:
         kept = Tensor((t.data != ignore_index).astype(x.dtype))
-        spread = -sum(logp * reshape(w, wide), classes) * kept
+        spread = -sum(weighted, classes) * kept
         e = label_smoothing
         each = (1 - e) * each + (e / x.shape[classes]) * spread
     return _weighted(each, factor, reduction)
@@ -157,10 +157,10 @@ def _scores(operation: str, input: Operand) -> tuple[Tensor, int]:
 
 def _class_weights(
     operation: str, weight: Operand | None, x: Tensor, classes: int
-) -> Tensor:
+) -> Tensor | None:
     count = x.shape[classes]
     if weight is None:
-        return Tensor(namespace(x.data).ones(count, x.dtype))
+        return None
     w = floating(operation, "weight", weight)
     same_dtype(operation, input=x, weight=w)
     if w.shape != (count,):
@@ -171,9 +171,13 @@ def _class_weights(
 
 
 def _picked(
-    operation: str, x: Tensor, target: Operand, w: Tensor, ignore_index: int
+    operation: str, x: Tensor, target: Operand, w: Tensor | None, ignore_index: int
 ) -> tuple[Tensor, Tensor]:
-    """x and w at each example's class, both of the target's shape; 0 where ignored."""
+    """x and w at each example's class, both of the target's shape; 0 where ignored.
+
+    Picked by a mask over all classes: what comes back needs no addition at an index,
+    which on a GPU has no fixed order.
+    """
     t = tensor(operation, "target", target)
     _, classes = _scores(operation, x)
     if t.dtype.kind not in "iu":
@@ -193,19 +197,28 @@ def _picked(
     same_device(operation, input=x, target=t)
     xp = namespace(t.data)
     kept = t.data != ignore_index
-    label = xp.where(kept, t.data, 0).astype(np.int64)
-    known = (label >= 0) & (label < x.shape[classes])
-    on_gpu = device_type(label) == "cuda"
-    if not on_gpu and not known.all():
+    count = x.shape[classes]
+    missing = kept & ((t.data < 0) | (t.data >= count))
+    on_gpu = device_type(missing) == "cuda"
+    if not on_gpu and missing.any():
         raise ValueError(
-            f"{operation}: class {label[~known][0]} does not exist; the input of shape "
-            f"{x.shape} has classes 0..{x.shape[classes] - 1}"
+            f"{operation}: class {t.data[missing][0]} does not exist; the input of "
+            f"shape {x.shape} has classes 0..{count - 1}"
         )
-    picked = squeeze(gather(x, classes, unsqueeze(Tensor(label), classes)), classes)
+    each = reshape(Tensor(xp.arange(count)), _beside(x, classes)).data
+    chosen = xp.expand_dims(xp.where(kept, t.data, -1), classes) == each
+    picked = sum(keep(x, chosen), classes)
     if on_gpu:  # to raise would be to wait for the labels
-        picked = where(known, picked, math.nan)
-    factor = where(kept, w[label], 0.0)
-    return where(kept, picked, 0.0), factor
+        picked = where(missing, math.nan, picked)
+    if w is None:
+        return picked, Tensor(kept.astype(x.dtype))
+    wide = expand(reshape(w, _beside(x, classes)), x.shape)
+    return picked, sum(keep(wide, chosen), classes)
+
+
+def _beside(x: Tensor, classes: int) -> list[int]:
+    """Shape of one number for each class, to stand beside x."""
+    return [-1 if k == classes else 1 for k in range(x.ndim)]
 
 
 def _weighted(each: Tensor, factor: Tensor, reduction: str) -> Tensor:

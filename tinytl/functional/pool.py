@@ -1,15 +1,16 @@
 """Pooling: the largest, the sum or the mean of what each window sees.
 
-Max pooling is a gather at the places of the maxima. Its gradient scatters to those
-places; the gradient of a scatter gathers. So two kernels give derivatives of every
-order. Sum pooling is linear, with its transpose; means divide.
+Max pooling finds the maxima and their places. Its gradient scatters to those places;
+the gradient of a scatter gathers; that of a gather scatters again. So derivatives of
+every order need two kernels more. Sum pooling is linear, with its transpose; means
+divide.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 from tinytl_kernels import Array, kernels_for
-from tinytl_kernels.shapes import IntOrPair, Pair, Window, window
+from tinytl_kernels.shapes import IntOrPair, Window, window
 
 from ..operators import Operand
 from ..tensor import Tensor, record
@@ -48,23 +49,22 @@ def max_pool2d(
     x = _images("max_pool2d", input)
     view = _pool("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
     batch = x if x.ndim == 4 else unsqueeze(x, 0)
-    where = kernels_for(batch.data).max_pool_index(batch.data, view)
-    y = _max_pool2d(batch, where)
-    index = Tensor(where)
+    value, where = kernels_for(batch.data).max_pool(batch.data, view)
+    y = record(value, (batch, lambda g: _max_pool2d_dx(g, where, view)))
+    index = Tensor(where.astype(np.int64)) if return_indices else y
     if x.ndim == 3:
         y, index = squeeze(y, 0), squeeze(index, 0)
     return (y, index) if return_indices else y
 
 
-def _max_pool2d(x: Tensor, where: Array) -> Tensor:
-    h, w = x.shape[2:]
+def _max_pool2d_dx(g: Tensor, where: Array, view: Window) -> Tensor:
+    value = kernels_for(g.data).scatter(g.data, where, view)
+    return record(value, (g, lambda gg: _max_pool2d_dxx(gg, where, view)))
+
+
+def _max_pool2d_dxx(x: Tensor, where: Array, view: Window) -> Tensor:
     value = kernels_for(x.data).gather(x.data, where)
-    return record(value, (x, lambda g: _max_pool2d_dx(g, where, (h, w))))
-
-
-def _max_pool2d_dx(g: Tensor, where: Array, size: Pair) -> Tensor:
-    value = kernels_for(g.data).scatter(g.data, where, size)
-    return record(value, (g, lambda gg: _max_pool2d(gg, where)))
+    return record(value, (x, lambda g: _max_pool2d_dx(g, where, view)))
 
 
 def sum_pool2d(
@@ -136,7 +136,7 @@ def avg_pool2d(
             )
         return total / divisor_override
     rows, columns = (_counts(view, k, count_include_pad) for k in (0, 1))
-    return total / Tensor((rows[:, None] * columns).astype(x.dtype))
+    return total / Tensor((rows[:, None] * columns).astype(x.dtype)).to(x.device)
 
 
 def _counts(view: Window, k: int, with_padding: bool) -> Array:

@@ -250,9 +250,14 @@ def gather(input: Operand, dim: int, index: Operand) -> Tensor:
     if not inside:
         raise ValueError(f"gather: indices must be in 0..{limit - 1} along dim {dim}")
     xp = namespace(where.data)
-    mesh: list[Any] = list(xp.ogrid[tuple(slice(n) for n in where.shape)])
-    mesh[k] = where.data
-    return getitem(x, tuple(mesh))
+    place = [_stretched(xp.arange(n), d, x.ndim) for d, n in enumerate(where.shape)]
+    place[k] = where.data
+    return getitem(x, tuple(place))
+
+
+def _stretched(line: Any, d: int, ndim: int) -> Any:
+    """A line of numbers as an array of `ndim` dimensions that lies along `d`."""
+    return line.reshape([-1 if k == d else 1 for k in range(ndim)])
 
 
 def _inside(index: Any, limit: int) -> bool:
