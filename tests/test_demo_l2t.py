@@ -9,7 +9,7 @@ from scipy import stats
 
 from tinytl import Tensor, grad
 from tinytl import functional as F
-from tinytl.experiments import figures_l2t, l2t, l2t_learned
+from tinytl.experiments import figures_l2t, l2t, l2t_learned, l2t_text
 from tinytl.nn import functional_call
 from tinytl.transfer import Weights, matching_loss
 
@@ -242,3 +242,21 @@ def test_dead_pairs_are_counted():
     sentence = l2t_learned.where_sentence([{"lambda": run} for run in values.tolist()])
     assert "in 2 of 18 cases" in sentence
     assert "The mean of all nine changes by −0.11" in sentence
+
+
+@pytest.mark.parametrize(
+    ("gain", "words"),
+    [
+        (0.0, "none of 4 ways"),
+        (0.1, "4 learn faster than training from scratch by more than chance, 0 sl"),
+        (-0.1, "0 learn faster than training from scratch by more than chance, 4 sl"),
+    ],
+)
+def test_the_lesson_follows_from_the_numbers(gain, words):
+    rng = np.random.default_rng(0)
+    runs = {}
+    for k, arm in enumerate(l2t.ARMS):
+        noise = 0.01 * rng.normal(size=(6, 2))
+        level = 0.5 + gain * (k > 0) + noise - noise.mean(axis=0)
+        runs[arm] = [{"accuracy": list(one)} for one in level]
+    assert words in l2t_text._answer([1, 2], runs)

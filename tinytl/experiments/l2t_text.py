@@ -21,7 +21,7 @@ LEARNED = ("ww", *WITH_GAMMA)
 LIMITS = [
     "One source, of clothes, and one target, of digits, both small and gray. What is "
     "seen here says nothing about large networks and photographs.",
-    "Rate, steps and beta were chosen on digits of the training pool outside the "
+    "Rates, steps and beta were chosen on digits of the training pool outside the "
     "subsets, with other seeds, the same for all arms. The meta-networks’ rate is a "
     "hundred times the published one, for these runs have tens of steps and not "
     "hundreds; with the published rate no weight would move visibly.",
@@ -111,12 +111,6 @@ def difference(
 
 
 def _lesson(steps: Sequence[int], runs: Runs) -> str:
-    arms = list(figures.SHORT)
-
-    def clear(name: str, sign: int) -> int:
-        every = [difference(steps, runs, arm, "scratch", name) for arm in arms]
-        return sum(abs(d.mean) > d.half and d.mean * sign > 0 for d in every)
-
     which = [difference(steps, runs, arm, "ww", "final") for arm in WITH_GAMMA]
     return (
         "<p>A small network can be told to imitate a larger one, and small "
@@ -124,12 +118,30 @@ def _lesson(steps: Sequence[int], runs: Runs) -> str:
         "which pairs of layers (<b>where</b>, λ), which pixels (<b>which</b>, γ). They "
         "learn from one question: after three steps of training on trial, would a "
         "little more of this weight have made the task’s loss smaller?</p>"
-        f"<p>Did it help here? Of {len(arms)} ways of matching, {clear('area', 1)} "
-        "learn faster than training from scratch by more than chance, "
-        f"{clear('area', -1)} slower; after {steps[-1]} steps {clear('final', 1)} are "
-        f"more accurate, {clear('final', -1)} less. Against L2T-ww, L2T-www makes "
+        f"<p>Did it help here? {_answer(steps, runs)} Against L2T-ww, L2T-www makes "
         f"{points(which[0])} points at the end (h sees the map) and "
         f"{points(which[1])} (h sees the means).</p>"
+    )
+
+
+def _answer(steps: Sequence[int], runs: Runs) -> str:
+    """How many arms differ from scratch by more than chance."""
+    arms, counts = list(figures.SHORT), []
+    for name in ("area", "final"):
+        every = [difference(steps, runs, arm, "scratch", name) for arm in arms]
+        counts.append(sum(one.low > 0 for one in every))
+        counts.append(sum(one.high < 0 for one in every))
+    if not any(counts):
+        return (
+            f"Not so that {len(next(iter(runs.values())))} runs could tell: none of "
+            f"{len(arms)} ways of matching differs from training from scratch by more "
+            "than chance, neither in the mean of its curve nor at its end."
+        )
+    faster, slower, more, less = counts
+    return (
+        f"Of {len(arms)} ways of matching {faster} learn faster than training from "
+        f"scratch by more than chance, {slower} slower; after {steps[-1]} steps {more} "
+        f"are more accurate, {less} less."
     )
 
 
@@ -193,10 +205,11 @@ def _difference_table(steps: Sequence[int], runs: Runs) -> Table:
 def _verdict(steps: Sequence[int], runs: Runs, arm: str) -> str:
     area = difference(steps, runs, arm, "scratch", "area")
     final = difference(steps, runs, arm, "scratch", "final")
+    name = l2t.ARMS[arm]
+    speed, end = _side(area, "faster", "slower"), _side(final, "higher", "lower")
     return (
-        f"{l2t.ARMS[arm]}, against scratch: {_side(area, 'faster', 'slower')} "
-        f"({points(area)} points on average over the curve), "
-        f"{_side(final, 'ends higher', 'ends lower')} ({points(final)} points)."
+        f"{name[0].upper()}{name[1:]}, against scratch: {speed} in the mean of the "
+        f"curve ({points(area)} points), {end} at the end ({points(final)})."
     )
 
 

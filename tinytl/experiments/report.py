@@ -84,7 +84,7 @@ code { font-size: .9em; }
 a { color: #005a8c; }
 @media (max-width: 30rem) { body { padding: .7rem; } th, td { padding: .2rem .3rem; }
   table { font-size: .8rem; } }
-@media print { body { max-width: none; font-size: 10pt; padding: 0; }
+@media print { html { font-size: 10pt; } body { max-width: none; padding: 0; }
   h1, h2, h3, caption { break-after: avoid; } li, tr, pre { break-inside: avoid; }
   p, li { orphans: 3; widows: 3; } .scroll { overflow: visible; }
   section + section h2 { break-before: page; } nav { display: none; }
