@@ -7,6 +7,7 @@ their own:    NUMBA_ENABLE_CUDASIM=1 python -m pytest tests/cuda
 import json
 import os
 import sys
+from collections import defaultdict
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -21,6 +22,13 @@ if SIMULATED:
 
     standin.install()
     simulator.install()
+
+
+def pytest_configure(config):
+    if SIMULATED and not config.getoption("--record"):
+        listed = json.loads(SIGNATURES.read_text())
+        known = {name: set(map(tuple, types)) for name, types in listed.items()}
+        simulator.State.known = defaultdict(set, known)
 
 
 def pytest_sessionfinish(session, exitstatus):

@@ -9,7 +9,9 @@ writes is noted. These are errors:
 - a place that is not in the array, negative ones too,
 - two threads of a block that touch an element without a barrier in between, if one of
   them writes; two blocks that do, whenever,
-- a thread that ended, or is at another barrier, while others wait at one.
+- a thread that ended, or is at another barrier, while others wait at one,
+- a float64 in a float32 kernel. (Python's own numbers are float64 on a device, but not
+  in NumPy: those only the compiler finds.)
 
 Shared memory begins every block as NaN (integers as large negative numbers).
 
@@ -40,6 +42,10 @@ class Race(AssertionError):
     """Two threads touched an element in an order that nothing decides."""
 
 
+class Precision(AssertionError):
+    """A float64 number on its way into an array of float32."""
+
+
 class Barrier(AssertionError):
     """Some threads of a block wait where others never come."""
 
@@ -50,6 +56,7 @@ class State:
     order: object = "up"  # the threads' order: "up", "down" or a seed
     thread = None  # the one that runs
     notes: dict = {}  # of every element: who wrote it, who read it
+    known = None  # the types with which kernels are known to be launched
 
 
 class Thread:
@@ -113,6 +120,8 @@ class Memory:
 
     def __setitem__(self, place, value):
         self._note(place, True)
+        if self.dtype == np.float32 and isinstance(value, np.float64):
+            raise Precision(f"float64 written to a float32 array at {place}")
         self._array[place] = value
 
     def __len__(self):
@@ -219,7 +228,11 @@ def type_name(argument):
 def play(self, blocks, threads, *arguments):
     """In the place of Kernel.launch: note the types, run under the checker."""
     assert np.prod(threads) <= 1024, threads
-    RECORDED.setdefault(self.name, set()).add(tuple(map(type_name, arguments)))
+    types = tuple(map(type_name, arguments))
+    RECORDED.setdefault(self.name, set()).add(types)
+    assert State.known is None or types in State.known[self.name], (
+        f"signatures.json lacks {self.name}{types}: run pytest -n0 tests/cuda --record"
+    )
     if 0 not in blocks:
         run(self.compiled, blocks, threads, *arguments)
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from tinytl_kernels import cuda, kernels_for, plain
 from tinytl_kernels.cuda import columns, forms, narrow, product
 from tinytl_kernels.line import Line
+from tinytl_kernels.plain.step import sgd_step as plain_step
 from tinytl_kernels.shapes import window
 
 DTYPES = [np.float32, np.float64]
@@ -170,10 +171,10 @@ def pools(draw):
 @given(case=pools())
 def test_max_pooling(case):
     x, view = case
-    same("max_pool_index", x, view)
-    index = plain.max_pool_index(x, view)
+    same("max_pool", x, view)
+    index = plain.max_pool(x, view)[1]
     same("gather", np.nan_to_num(x, posinf=9, neginf=-9), index)
-    same("scatter", numbers(x.dtype, *index.shape), index, view.size)
+    same("scatter", numbers(x.dtype, *index.shape), index, view)
 
 
 @given(case=pools())
@@ -187,11 +188,11 @@ def test_sum_pooling(case):
 def test_pooling_of_no_images():
     view = window("f", (4, 5), 2, 2)
     x = np.zeros((0, 3, 4, 5), np.float32)
-    for name in ("max_pool_index", "sum_pool"):
+    for name in ("max_pool", "sum_pool"):
         same(name, x, view)
-    index = plain.max_pool_index(x, view)
+    index = plain.max_pool(x, view)[1]
     same("gather", x, index)
-    same("scatter", x[:, :, :2, :2], index, view.size)
+    same("scatter", x[:, :, :2, :2], index, view)
 
 
 # -- along an axis ---------------------------------------------------------------------
@@ -271,3 +272,25 @@ def test_selection(dtype):
         kept = cuda.keep(on_device(x), cupy.asarray(mask)).get()
         assert kept.dtype == dtype
         np.testing.assert_array_equal(kept, np.where(mask, x, 0))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(), (7,), (3, 4, 5)])
+@pytest.mark.parametrize(
+    "options",
+    [(0.1, 0, 0, 0, False), (0.1, 0.9, 0.2, 0.01, False), (0.1, 0.9, 0, 0.01, True)],
+)
+def test_a_step_of_descent(options, shape, dtype):
+    """Two steps: the first makes the velocity, the second uses it."""
+    p, g = (np.asarray(numbers(dtype, *shape, seed=k)) for k in range(2))
+    expected, v = plain_step(p, g, None, *options)
+    actual, w = cuda.sgd_step(on_device(p), on_device(g), None, *options)
+    for _ in range(2):
+        assert (w is None) == (v is None) == (options[1] == 0)
+        assert actual.shape == shape
+        assert actual.dtype == dtype
+        for a, b in ((actual, expected), (w, v)):
+            if b is not None:
+                np.testing.assert_allclose(a.get(), b, rtol=1e-5, atol=1e-6)
+        expected, v = plain_step(expected, g, v, *options)
+        actual, w = cuda.sgd_step(actual, on_device(g), w, *options)

@@ -18,8 +18,9 @@ from .norm import (
     moments,
     sum_per_channel,
 )
-from .pool import gather, max_pool_index, scatter, sum_pool, sum_pool_dx
+from .pool import gather, max_pool, scatter, sum_pool, sum_pool_dx
 from .resize import resample
+from .step import sgd_step
 
 __all__ = [
     "add_per_channel",
@@ -35,10 +36,11 @@ __all__ = [
     "line_sums",
     "line_sums2",
     "log_softmax",
-    "max_pool_index",
+    "max_pool",
     "moments",
     "resample",
     "scatter",
+    "sgd_step",
     "softmax",
     "sum_per_channel",
     "sum_pool",

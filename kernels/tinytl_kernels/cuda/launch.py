@@ -14,13 +14,18 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba.cuda.core import config
 
+from ..devices import INSTALL
 from ..shapes import Window
 
 Array = Any  # a CuPy array
 Int32 = Any  # np.int32
-cuda: Any = importlib.import_module("numba.cuda")  # here alone
+
+try:  # here alone
+    cuda: Any = importlib.import_module("numba.cuda")
+    config: Any = importlib.import_module("numba.cuda.core.config")
+except ImportError as error:
+    raise ImportError(f"kernels for a GPU need numba-cuda: {INSTALL}") from error
 
 # Numba would wait for the device before it takes an array from CuPy. But both put their
 # work on the same stream, where everything happens in the order it was asked for.
@@ -99,6 +104,11 @@ def geometry(window: Window) -> Geometry:
         window.dilation,
     )
     return Geometry(*(np.int32(n) for pair in pairs for n in pair))
+
+
+def flat_grid(size: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Blocks and threads for one thread per value."""
+    return (min(-(-size // THREADS), MOST_ACROSS),), (THREADS,)
 
 
 def pixel_grid(planes: int, pixels: int) -> tuple[tuple[int, ...], tuple[int, ...]]:

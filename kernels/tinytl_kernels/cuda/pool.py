@@ -5,17 +5,18 @@ import math
 import numpy as np
 
 from .. import namespace
-from ..shapes import Pair, Window
-from .launch import ACROSS, Array, Geometry, cuda, geometry, kernel, pixel_grid
+from ..shapes import Window
+from .launch import Array, Geometry, cuda, geometry, kernel, pixel_grid
 
 
 @kernel
-def largest(x: Array, index: Array, g: Geometry) -> None:
-    """index[plane,p] = where in x[plane] the largest value of window p = (i, j) is.
+def max_pool_kernel(x: Array, y: Array, index: Array, g: Geometry) -> None:
+    """y[plane,p] = the largest value of window p = (i, j), index[plane,p] its pixel.
 
     The first of equal values, the last NaN; the first pixel if nothing is above -inf.
     A block works on a piece of some planes (n, c), a thread on one window at a time.
-    Traffic. U*V / s^2 reads of x per pixel, mostly from cache; 8 bytes written.
+    Traffic. U*V / s^2 reads of x per pixel, mostly from cache; a value and 4 bytes
+    written.
     Arithmetic. 2 U*V comparisons. Limit: memory.
     """
     p0, plane0 = cuda.grid(2)
@@ -37,6 +38,7 @@ def largest(x: Array, index: Array, g: Geometry) -> None:
                     if where < 0 or value > best or value != value:
                         best = value
                         where = h * g.W + w
+            y[plane, p] = best
             index[plane, p] = where
 
 
@@ -45,7 +47,7 @@ def pick(x: Array, index: Array, y: Array) -> None:
     """y[plane,p] = x[plane, index[plane,p]].
 
     A block works on a piece of some planes, a thread on one place at a time.
-    Traffic. 8 bytes and one value read, one written. Limit: memory.
+    Traffic. 4 bytes and one value read, one written. Arithmetic. None. Limit: memory.
     """
     p0, plane0 = cuda.grid(2)
     across, down = cuda.gridsize(2)
@@ -55,32 +57,31 @@ def pick(x: Array, index: Array, y: Array) -> None:
 
 
 @kernel
-def collect(g: Array, index: Array, gx: Array) -> None:
-    """gx[plane,pixel] = sum of g[plane,p] over the p with index[plane,p] = pixel.
+def collect(gy: Array, index: Array, gx: Array, g: Geometry) -> None:
+    """gx[plane,pixel] = sum of gy[plane,p] over the windows p whose maximum it was.
 
-    A block, which is one warp, has a plane, and each thread of it every ACROSS-th pixel
-    of the plane. The index is fetched in pieces into shared memory; every thread looks
-    at every entry, and takes those that point to a pixel of its own. So each sum is
-    made by one thread, in the order of p: without atomics, and the same every time.
-    Traffic. 8 bytes and one value read per place, one written per pixel.
-    Arithmetic. One comparison per thread and place. Limit: memory, up to some ten
-    places a pixel.
+    A block works on a piece of some planes (n, c), a thread on one pixel at a time: it
+    asks every window that saw the pixel. So each sum is made by one thread, in the
+    order of the windows: without atomics, and the same every time.
+    Traffic. U*V / s^2 reads of index and gy per pixel, from cache; one value written.
+    Arithmetic. As many comparisons. Limit: memory.
     """
-    pixels_of = cuda.shared.array(ACROSS, np.int64)
-    values = cuda.shared.array(ACROSS, g.dtype)
-    t = cuda.threadIdx.x
-    for plane in range(cuda.blockIdx.x, gx.shape[0], cuda.gridDim.x):
-        for pixel in range(t, gx.shape[1], ACROSS):
-            gx[plane, pixel] = gx.dtype.type(0)
-        for first in range(0, g.shape[1], ACROSS):
-            if first + t < g.shape[1]:
-                pixels_of[t] = index[plane, first + t]
-                values[t] = g[plane, first + t]
-            cuda.syncthreads()
-            for k in range(min(ACROSS, g.shape[1] - first)):
-                if pixels_of[k] % ACROSS == t:
-                    gx[plane, pixels_of[k]] += values[k]
-            cuda.syncthreads()
+    p0, plane0 = cuda.grid(2)
+    across, down = cuda.gridsize(2)
+    for plane in range(plane0, gx.shape[0], down):
+        for pixel in range(p0, g.H * g.W, across):
+            total = gx.dtype.type(0)
+            for u in range(g.U):
+                top = pixel // g.W + g.ph - u * g.dh
+                if top < 0 or top % g.sh != 0 or top // g.sh >= g.I:
+                    continue
+                for v in range(g.V):
+                    left = pixel % g.W + g.pw - v * g.dw
+                    if left >= 0 and left % g.sw == 0 and left // g.sw < g.J:
+                        p = top // g.sh * g.J + left // g.sw
+                        if index[plane, p] == pixel:
+                            total += gy[plane, p]
+            gx[plane, pixel] = total
 
 
 @kernel
@@ -134,14 +135,16 @@ def window_sum_dx(gy: Array, gx: Array, g: Geometry) -> None:
 # -- the functions around them ---------------------------------------------------------
 
 
-def max_pool_index(x: Array, window: Window) -> Array:
-    """Where each window's largest value is; see plain.max_pool_index."""
+def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
+    """Each window's largest value, and where it is; see plain.max_pool."""
     xp = namespace(x)
     n, c = x.shape[:2]
-    index = xp.empty((n * c, math.prod(window.out)), np.int64)
+    y = xp.empty((n * c, math.prod(window.out)), x.dtype)
+    index = xp.empty(y.shape, np.int32)
     planes = xp.ascontiguousarray(x).reshape(n * c, *window.size)
-    largest.launch(*pixel_grid(*index.shape), planes, index, geometry(window))
-    return index.reshape(n, c, *window.out)
+    max_pool_kernel.launch(*pixel_grid(*y.shape), planes, y, index, geometry(window))
+    shape = (n, c, *window.out)
+    return y.reshape(shape), index.reshape(shape)
 
 
 def gather(x: Array, index: Array) -> Array:
@@ -155,15 +158,19 @@ def gather(x: Array, index: Array) -> Array:
     return y.reshape(index.shape)
 
 
-def scatter(g: Array, index: Array, size: Pair) -> Array:
-    """Transpose of gather: zeros of (N,C,H,W) with g added at its pixels."""
+def scatter(g: Array, index: Array, window: Window) -> Array:
+    """Transpose of gather: zeros of (N,C,H,W) with g added at its pixels.
+
+    `index` is that of max_pool with this window.
+    """
     xp = namespace(g)
     n, c, i, j = g.shape
-    gx = xp.empty((n * c, size[0] * size[1]), g.dtype)
+    gx = xp.empty((n * c, math.prod(window.size)), g.dtype)
     values = xp.ascontiguousarray(g).reshape(n * c, i * j)
     places = xp.ascontiguousarray(index).reshape(n * c, i * j)
-    collect.launch((n * c,), (ACROSS,), values, places, gx)
-    return gx.reshape(n, c, *size)
+    grid = pixel_grid(*gx.shape)
+    collect.launch(*grid, values, places, gx, geometry(window))
+    return gx.reshape(n, c, *window.size)
 
 
 def sum_pool(x: Array, window: Window) -> Array:

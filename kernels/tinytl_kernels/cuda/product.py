@@ -121,7 +121,7 @@ def product(name: str, forms: Forms, tall: int) -> Kernel:
                 if r < size.rows and c < size.columns:
                     put(y, q, part, r, c, total[m, n])
 
-    multiply.__name__ = f"{name}_{tall}"
+    multiply.__name__, multiply.__doc__ = f"{name}_{tall}", product.__doc__
     return Kernel(multiply)
 
 
