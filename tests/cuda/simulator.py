@@ -209,7 +209,10 @@ def on_host(argument):
     """An argument of a kernel as the checker wants it."""
     if not isinstance(argument, standin.ndarray):
         assert not isinstance(argument, np.ndarray), "an array that is on the host"
-        assert not isinstance(argument, float | int), "a number without a dtype"
+        bare = isinstance(argument, float | int) and not isinstance(
+            argument, np.generic
+        )
+        assert not bare, "a number without a dtype"
         return argument
     array = argument._array
     assert array.flags.c_contiguous, "kernels take contiguous arrays"
