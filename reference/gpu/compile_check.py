@@ -1,9 +1,11 @@
-"""Every GPU kernel built for real devices, without one: ``... -m reference.gpu.compile_check``.
+"""Every GPU kernel built for real devices, without one.
+
+    .venv/cuda/bin/python -m reference.gpu.compile_check
 
 Numba makes PTX, NVIDIA's linker makes machine code of it for each architecture, and its
 report is read: registers, shared memory, spills. No driver and no GPU is needed, but
-the compiler's packages are (``make .venv/cuda``). What is built are the kernels with the
-types that the tests launched them with, ``tests/cuda/signatures.json``.
+the compiler's packages are (``make .venv/cuda``). The types are those with which the
+tests launched the kernels, ``tests/cuda/signatures.json``.
 
 It fails if a kernel does not build, if registers spill to memory, or if a kernel of
 float32 computes in float64: one Python float among its numbers is enough for that.
@@ -24,8 +26,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from .trace import Launch
+
 os.environ["NUMBA_ENABLE_CUDASIM"] = "0"  # before Numba is imported
 
+Table = dict[str, list[list[str]]]
 SIGNATURES = Path(__file__).parents[2] / "tests" / "cuda" / "signatures.json"
 ARCHITECTURES = ((7, 5), (8, 0), (9, 0), (10, 0))
 
@@ -146,49 +151,89 @@ def kernels() -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def check(
-    table: dict[str, list[list[str]]],
+    table: Table,
     known: dict[str, Any],
     words: dict[str, Any],
     threads: dict[str, int],
     architectures: list[tuple[int, int]],
 ) -> int:
-    """Build all, print the table, and return how many builds are bad."""
-    bad = builds = 0
+    """Build all, print the table, and return how many builds are bad.
+
+    Args:
+        table: name of a kernel -> the types of each of its launches.
+        known: the kernels.
+        words: what the types are written in.
+        threads: of a block, by kernel.
+        architectures: to build for; float64 is built for the last but one alone.
+    """
     missing = sorted(set(known) - set(table))
-    columns = (
-        f"{'arch':>6}{'regs':>5}{'shared':>7}{'stack':>6}{'threads':>8}{'occ.':>6}"
-    )
-    print(f"{'kernel':28}{columns}  types")
-    for name, launches in sorted(table.items()):
-        if name not in known:
-            bad += 1
-            print(f"{name:28}NO SUCH KERNEL: record the signatures again")
-            continue
-        for texts in launches:
-            for cc in architectures:
+    wrong = [f"{name}: never launched in the tests" for name in missing]
+    wrong += [f"{name}: no such kernel" for name in sorted(set(table) - set(known))]
+    names = [f"sm_{cc[0]}{cc[1]}" for cc in architectures]
+    heads = "".join(f"{name:>12}" for name in names)
+    print("registers and occupancy by architecture; bytes of shared and local memory")
+    print(f"{'kernel':24}{'arrays':16}{'threads':>7}{'shared':>7}{'local':>6}{heads}")
+    builds = 0
+    for name in sorted(set(table) & set(known)):
+        for texts in table[name]:
+            double = "float64" in " ".join(texts)
+            signature = tuple(eval(text, dict(words)) for text in texts)
+            cells, memory = [], "     ?     ?"
+            for cc, arch in zip(architectures, names, strict=True):
+                if double and cc != architectures[-2:][0]:
+                    cells.append("")
+                    continue
                 builds += 1
-                title = f"{name:28}{f'sm_{cc[0]}{cc[1]}':>6}"
                 try:
-                    signature = tuple(eval(text, dict(words)) for text in texts)
                     found = build(known[name].function, signature, cc)
                 except Exception as error:  # the compiler's, of many kinds
-                    bad += 1
-                    words = " ".join(str(error).split())
-                    print(f"{title}  FAILED {type(error).__name__}: {words[:300]}")
+                    words_ = " ".join(str(error).split())[:300]
+                    wrong.append(f"{name} {arch}: {type(error).__name__}: {words_}")
+                    cells.append("FAILED")
                     continue
-                wrong = faults(texts, found)
-                bad += bool(wrong)
-                size = threads.get(name, 256)
-                print(
-                    f"{title}{found.registers:5}{found.shared:7}{found.stack:6}"
-                    f"{size:8}{occupancy(found, size, cc):6.0%}  {dtypes(texts)}"
-                    f"{'  ' + ', '.join(wrong) if wrong else ''}"
-                )
-    if missing:
-        bad += len(missing)
-        print(f"NEVER LAUNCHED in the tests: {', '.join(missing)}")
-    print(f"{builds} builds, {bad} bad")
-    return bad
+                wrong += [f"{name} {arch}: {fault}" for fault in faults(texts, found)]
+                share = occupancy(found, threads.get(name, 256), cc)
+                cells.append(f"{found.registers} {share:4.0%}")
+                memory = f"{found.shared:7}{found.stack:6}"
+            size = threads.get(name, "256?")
+            line = "".join(f"{cell:>12}" for cell in cells)
+            print(f"{name:24}{dtypes(texts):16}{size:>7}{memory}{line}", flush=True)
+    print("\n".join(wrong))
+    print(f"{builds} builds, {len(wrong)} faults")
+    return len(wrong)
+
+
+def blocks() -> dict[str, int]:
+    """Threads of a block of each kernel, as launched for networks of real sizes."""
+    from .roofline import programs, trace_of
+
+    found: dict[str, int] = {}
+    for program in programs(batch=2):
+        found.update({x.name: x.threads for x in trace_of(program).launches})
+    found.update({x.name: x.threads for x in _others()})
+    return {name: size for name, size in found.items() if size}
+
+
+def _others() -> list[Launch]:
+    """Launches of the kernels that those networks do not use."""
+    import numpy as np
+    from tinytl_kernels import kernels_for
+
+    import tinytl.functional as F
+    from tinytl import Tensor, grad
+
+    from .trace import tracing
+
+    with tracing() as trace:
+        x = Tensor(np.zeros((2, 64, 16, 16), np.float32)).to("cuda")
+        w = Tensor(np.zeros((64, 1, 3, 3), np.float32)).to("cuda")
+        x.requires_grad = w.requires_grad = True
+        y = F.avg_pool2d(F.conv2d(x, w, padding=1, groups=64), 2)
+        grad(F.sum(y), [x, w])
+        kernels = kernels_for(x.data)
+        kernels.softmax(x.data, 1)
+        kernels.sgd_step(w.data, w.data, w.data, 0.1, 0.9, 0.0, 1e-4, False)
+    return trace.launches
 
 
 def dtypes(texts: list[str]) -> str:
@@ -221,7 +266,7 @@ def self_test(cc: tuple[int, int]) -> list[str]:
         y[cuda.grid(1)] = a + b + c + d + e + f + g + h
 
     def unknown(x: Any, y: Any) -> None:
-        y[0] = sum([v for v in x])
+        y[0] = len({v: v for v in x})  # no dictionaries on a GPU
 
     array = types.float32[::1]
     missed = []
@@ -249,20 +294,24 @@ def main() -> None:
     parser.add_argument("--only", default="", help="kernels whose names contain this")
     args = parser.parse_args()
     try:
-        import cuda.core  # noqa: F401
-        from numba import cuda  # noqa: F401
+        import numba.cuda.dispatcher  # noqa: F401
     except ImportError as error:
         print(f"the compiler is not here ({error}): make .venv/cuda")
         sys.exit(2)
     start = time.perf_counter()
     missed = self_test((9, 0))
-    print("\n".join(missed) or "planted: a float64 constant, a spill, a list: found")
-    wanted = [cc for cc in ARCHITECTURES if not args.arch or "%d%d" % cc in args.arch]
+    print(
+        "\n".join(missed)
+        or "planted and found: a float64 constant, a spill, a dictionary"
+    )
+    wanted = [
+        cc for cc in ARCHITECTURES if not args.arch or f"{cc[0]}{cc[1]}" in args.arch
+    ]
     table = json.loads(args.signatures.read_text())
     everything, words = kernels()
     known = {k: v for k, v in everything.items() if args.only in k}
     chosen = {k: v for k, v in table.items() if args.only in k}
-    bad = check(chosen, known, words, {}, wanted) + len(missed)
+    bad = check(chosen, known, words, blocks(), wanted) + len(missed)
     print(f"{time.perf_counter() - start:.0f} s")
     sys.exit(bool(bad))
 

@@ -124,10 +124,10 @@ def tracing() -> Iterator[Trace]:
             setattr(owner, name, value)
 
 
-OPERATORS = set(
-    "add sub mul truediv floordiv mod pow matmul and or xor eq ne lt le gt ge neg abs "
-    "invert".split()
-)
+OPERATORS = {
+    *("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul"),
+    *("and", "or", "xor", "eq", "ne", "lt", "le", "gt", "ge", "neg", "abs", "invert"),
+}
 
 
 def operations(name: str, arrays: list[np.ndarray], arguments: tuple[Any, ...]) -> int:

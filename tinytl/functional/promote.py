@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from tinytl_kernels import namespace
+from tinytl_kernels import Array, namespace
 from tinytl_kernels.devices import device_type, is_array, move
 
 from ..devices import check_together
@@ -147,9 +147,23 @@ def _common_on_gpu(
     return [
         to(x, dtype, device="cuda")
         if isinstance(x, Tensor)
-        else Tensor(xp.full((), x, dtype))
+        else Tensor(_constant(xp, _number_text(x), dtype))
         for x in operands
     ]
+
+
+def _number_text(x: float) -> str:
+    return repr(float(x)) if isinstance(x, float) else repr(int(x))
+
+
+@functools.lru_cache(maxsize=512)
+def _constant(xp: ModuleType, text: str, dtype: np.dtype) -> Array:
+    """A number on the GPU, made once: nobody writes to arrays, so all can share it.
+
+    It is told by its text, because 0.0 == -0.0, and NaN is not even equal to itself.
+    """
+    value = int(text) if text.lstrip("-").isdigit() else float(text)
+    return xp.full((), value, dtype)
 
 
 def _is_number(value: Any) -> bool:
