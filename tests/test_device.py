@@ -5,6 +5,8 @@ the host waits for the device. Here the plain kernels compute behind it; that th
 the set for GPUs give the same is tested there, and of a whole training step at the end.
 """
 
+import os
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -398,3 +400,27 @@ def test_a_snapshot_comes_back_to_where_the_module_is(gpu):
     for a, b in zip(before, values(training), strict=True):
         np.testing.assert_array_equal(a, b)
     step(training)
+
+
+# -- the real kernels ------------------------------------------------------------------
+
+
+SIMULATED = """
+import simulator, standin
+standin.install()
+simulator.install()
+import simulated_training
+"""
+
+
+def test_training_in_the_simulator_equals_the_cpu():
+    """With the kernels that a GPU would run, in a process where Numba simulates one."""
+    folders = os.pathsep.join(str(ROOT / p) for p in ("", "tests", "tests/cuda"))
+    settings = {"NUMBA_ENABLE_CUDASIM": "1", "TINYTL_KERNELS": "plain"}
+    done = subprocess.run(
+        [sys.executable, "-c", SIMULATED],
+        env={**os.environ, **settings, "PYTHONPATH": folders},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "equal after 3 steps\n", done.stderr
