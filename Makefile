@@ -1,6 +1,7 @@
 # make demo   the four experiments on real images, and a report (about 3 minutes)
 # make test   style, types and all tests (about 10 minutes; PyTorch is installed for it)
-# make bench  tinytl beside PyTorch, in one run
+# make bench  tinytl beside PyTorch, in one run (under a quarter of an hour)
+# make gpu-check  on a machine with a GPU: right, and how fast (below 8 minutes)
 #
 # Each sets itself up in .venv. Where pip would take PyTorch with CUDA (gigabytes), say
 #   make test PIP_ARGS="--extra-index-url https://download.pytorch.org/whl/cpu"
@@ -12,25 +13,31 @@ STEPS := .venv/steps
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 # a test process a core
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check $(PIP_ARGS)
 
-.PHONY: demo test bench clean
+.PHONY: demo test bench gpu-check clean
 
 demo: .venv/demo
 	$(BIN)/tinytl demo --out demo
 
-test: .venv/test
+test: .venv/test .venv/cuda/ready
 	@rm -f $(STEPS)
 	$(call step,style,$(BIN)/ruff check . && $(BIN)/ruff format --check .)
 	$(call step,types,$(BIN)/mypy)
 	$(call step,tests,$(ONE_THREAD) $(BIN)/python -m pytest -n auto --cov --cov-report=)
 	$(call step,compiled kernels as Python,NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest \
-		--cov --cov-append --cov-report= tests/test_kernels.py)
+		--cov --cov-append --cov-report= tests/test_kernels.py \
+		tests/test_convolution_forms.py)
 	$(call step,CUDA kernels in the simulator,NUMBA_ENABLE_CUDASIM=1 $(ONE_THREAD) \
 		$(BIN)/python -m pytest -n auto --cov --cov-append --cov-report= tests/cuda)
+	$(call step,CUDA kernels for real devices,PYTHONPATH=kernels:. \
+		.venv/cuda/bin/python -m reference.gpu.compile_check)
 	$(BIN)/coverage report --fail-under=95
 	@echo "longest steps:"; sort -rn $(STEPS)
 
 bench: .venv/test
 	$(BIN)/python -m reference.bench
+
+gpu-check: .venv/bin/python
+	PIP="$(PIP)" $(BIN)/python -m reference.gpu.gpu_check
 
 # step(name, command): run it, and note the seconds that it took
 define step
@@ -50,6 +57,13 @@ endef
 
 .venv/test: .venv/bin/python pyproject.toml
 	$(PIP) -e ".[test]"
+	@touch $@
+
+# A compiler for GPUs, apart from all else: 920 MB on disk.
+.venv/cuda/ready: .venv/bin/python reference/gpu/requirements.txt
+	$(PYTHON) -m venv .venv/cuda
+	.venv/cuda/bin/python -m pip install -q --disable-pip-version-check \
+		-r reference/gpu/requirements.txt
 	@touch $@
 
 clean:

@@ -18,7 +18,7 @@ settings.register_profile(
 settings.register_profile("thorough", max_examples=1000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
-KERNEL_SETS = ["plain", "cpu"] if importlib.util.find_spec("numba") else ["plain"]
+KERNEL_SETS = ["plain", "exact", "cpu"] if importlib.util.find_spec("numba") else ["plain"]
 
 
 @pytest.fixture(params=KERNEL_SETS)

@@ -6,6 +6,8 @@ at ``graph.py`` and ``tensor.py``.
 
 import numpy as np
 from tinytl_kernels import use_kernels
+from tinytl_kernels.memory import keep_pages
+from tinytl_kernels.threads import get_num_threads, set_num_threads
 
 from . import cuda
 from .devices import device
@@ -31,14 +33,17 @@ __all__ = [
     "float32",
     "float64",
     "functional",
+    "get_num_threads",
     "grad",
     "int64",
     "is_grad_enabled",
+    "keep_pages",
     "load",
     "nn",
     "no_grad",
     "optim",
     "persistence",
     "save",
+    "set_num_threads",
     "use_kernels",
 ]

@@ -5,7 +5,8 @@ names, with the same arguments and the same results. An operation asks
 ``kernels_for(array)`` and calls what it gets; it never learns which set ran.
 
     plain   NumPy alone, written to be read; what the others must equal
-    cpu     numba and BLAS; whatever it lacks it takes from plain
+    cpu     compiled loops; whatever it lacks it takes from plain
+    exact   cpu, with every convolution summed as it is defined
     cuda    numba-cuda and cuBLAS, on CuPy arrays
 
 CuPy arrays are served by ``cuda``. Which set serves NumPy arrays is decided at the
@@ -25,7 +26,7 @@ import numpy as np
 
 Array = Any  # a NumPy array, or an array of a library with NumPy's functions
 
-SETS = ("plain", "cpu")
+SETS = ("plain", "exact", "cpu")
 
 _chosen: str | None = None
 

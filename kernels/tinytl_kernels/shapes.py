@@ -49,6 +49,17 @@ class Window:
         )
         return rows, columns
 
+    def turned(self) -> "Window":
+        """The window that slides back over the outputs: for gradients, at stride 1.
+
+        gx is a convolution of gy with the kernel turned by 180 degrees. Its padding is
+        negative where the forward one was larger than the kernel's reach.
+        """
+        (u, v), (top, left) = self.reach, self.padding
+        padding = (u - 1 - top, v - 1 - left)
+        one = (1, 1)
+        return Window(self.out, self.kernel, one, padding, self.dilation, self.size)
+
     def rows(self, u: int) -> slice:
         """Rows of the padded image that the windows' row u falls on."""
         return _steps(u * self.dilation[0], self.stride[0], self.out[0])

@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from .memory import empty
+
 Array = np.ndarray
 
 SMALL = 1 << 16  # elementary steps below which waking a thread costs more than it saves
@@ -118,9 +120,11 @@ def workspace(name: str, size: int, dtype: Any) -> Array:
     A fresh array of some megabytes costs as much to page in as to fill. What it holds
     is lost at the next call with the same name.
     """
-    kept = _own.__dict__.setdefault((name, np.dtype(dtype)), np.empty(0, dtype))
-    if len(kept) < size:
-        kept = _own.__dict__[name, np.dtype(dtype)] = np.empty(size, dtype)
+    key = f"{name} {np.dtype(dtype)}"
+    kept = getattr(_own, key, None)
+    if kept is None or len(kept) < size:
+        kept = empty((size,), dtype)
+        setattr(_own, key, kept)
     return kept
 
 

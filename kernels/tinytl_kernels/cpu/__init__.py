@@ -5,15 +5,12 @@ first time on a machine; the result is kept on disk beside the source.
 """
 
 from ..plain import (
-    conv,
-    conv_dw,
-    conv_dx,
-    gather,
     keep,
     resample,
     sum_pool,
     sum_pool_dx,
 )
+from .conv import conv, conv_dw, conv_dx
 from .norm import (
     add_per_channel,
     line,
@@ -25,7 +22,7 @@ from .norm import (
     moments,
     sum_per_channel,
 )
-from .pool import max_pool_index, scatter
+from .pool import gather, max_pool, scatter
 
 __all__ = [
     "add_per_channel",
@@ -40,7 +37,7 @@ __all__ = [
     "line_mix_gated",
     "line_sums",
     "line_sums2",
-    "max_pool_index",
+    "max_pool",
     "moments",
     "resample",
     "scatter",

@@ -1,0 +1,163 @@
+"""Convolution as it is defined, each product once.
+
+Images are channels-last here, x[n, h, w, c], and padded with zeros one at a time, into
+an array that stays in the cache. Then what a window sees in one of its rows is one run
+of V * C numbers, and so is what the next window sees, s * C further on. That is a
+matrix, with rows that overlap in memory:
+
+    y[j, f] = sum over u, (v,c) of padded[i*s + u*d, j*s*C + (v,c)] * w[(u,v,c), f]
+
+    gw[(u,v,c), f] = sum over i, j of padded[i*s + u*d, j*s*C + (v,c)] * gy[(i,j), f]
+
+No column is copied, as the plain set does; the products read the image itself. (With
+gaps between the columns of a window, d > 1, the runs are C long, and there are V.)
+
+For gx, windows side by side (stride 1) are a convolution of gy with the filters turned
+by 180 degrees. Otherwise gy is multiplied with w^T, and each row of the result added to
+the pixels that its window saw.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..memory import empty
+from ..shapes import Pair, Window
+from ..threads import get_num_threads, run
+from . import direct_loops as loops
+from .layout import channels_last, images
+from .product import TALL, filled, pack, panel
+from .simd import lanes
+
+Array = np.ndarray
+
+
+def fits(dtype: np.dtype, channels: int, filters: int, window: Window) -> bool:
+    """Whether this form can compute the convolution: always."""
+    return True
+
+
+class Plan(NamedTuple):
+    """Sizes that all loops share; pairs are of rows and columns."""
+
+    kernel: Pair
+    stride: Pair
+    padding: Pair
+    dilation: Pair
+    out: Pair
+    padded: Pair  # rows and columns of a padded image
+    room: int  # numbers in it, and in what a block of products may read behind it
+    runs: int  # of memory that a row of a window sees
+    run: int  # numbers in each
+    columns: int  # filters, filled up to whole panels
+    width: int  # of a panel
+    wide: bool  # panels are two vectors wide
+
+
+def plan(window: Window, channels: int, filters: int, dtype: np.dtype) -> Plan:
+    """Sizes for a window that slides over images with so many channels."""
+    rows, columns = (
+        (n - 1) * s + r
+        for n, s, r in zip(window.out, window.stride, window.reach, strict=True)
+    )
+    behind = TALL * (window.stride[1] * channels + 2)
+    runs = 1 if window.dilation[1] == 1 else window.kernel[1]
+    width = panel(filters, dtype)
+    return Plan(
+        window.kernel,
+        window.stride,
+        window.padding,
+        window.dilation,
+        window.out,
+        (rows, columns),
+        rows * columns * channels + behind,
+        runs,
+        window.kernel[1] * channels // runs,
+        filled(filters, width),
+        width,
+        width > lanes(dtype),
+    )
+
+
+def conv(x: Array, w: Array, window: Window) -> Array:
+    """y[n,f,i,j] = sum over c,u,v of w[f,c,u,v] * x[n, c, i*s-p+u*d, j*s-p+v*d].
+
+    Shapes. x (N,C,H,W), w (F,C,U,V) -> (N,F,I,J), channels-last in memory.
+    """
+    return _slide(x, w.transpose(2, 3, 1, 0), window)
+
+
+def conv_dx(gy: Array, w: Array, window: Window) -> Array:
+    """gx[n,c,h,w]: what each input value contributes to sum gy * conv(x, w).
+
+    Shapes. gy (N,F,I,J), w (F,C,U,V) -> (N,C,H,W), channels-last in memory.
+    """
+    channels, (u, v), one = w.shape[1], window.kernel, lanes(gy.dtype)
+    useless = u * v * filled(channels, one) > filled(u * v * channels, one)
+    if window.stride != (1, 1) or useless:  # few channels would fill no vector
+        return _conv_dx_back(gy, w, window)
+    return _slide(gy, w.transpose(2, 3, 0, 1)[::-1, ::-1], window.turned())
+
+
+def _slide(x: Array, w: Array, window: Window) -> Array:
+    """Convolution of x with w (U,V,C,F)."""
+    u, v, channels, filters = w.shape
+    by = plan(window, channels, filters, x.dtype)
+    y = empty((len(x), *window.out, filters), x.dtype)
+    run(
+        loops.convolve,
+        len(x) * window.out[0],
+        channels_last(x),
+        pack(w.reshape(u * v * channels, filters), by.width),
+        y,
+        by,
+        scratch=(by.room + filled(window.out[1], TALL) * by.columns, x.dtype),
+        work=y.size * u * v * channels,
+    )
+    return images(y)
+
+
+def _conv_dx_back(gy: Array, w: Array, window: Window) -> Array:
+    """Gradient towards x by multiplying with w^T and adding back."""
+    filters, channels, u, v = w.shape
+    taps = u * v * channels
+    by = plan(window, channels, taps, gy.dtype)
+    gx = empty((len(gy), *window.size, channels), gy.dtype)
+    rows = filled(window.out[0] * window.out[1], TALL)
+    run(
+        loops.add_back,
+        len(gy),
+        channels_last(gy),
+        pack(w.transpose(0, 2, 3, 1).reshape(filters, taps), by.width),
+        gx,
+        by,
+        scratch=(rows * (filters + by.columns), gy.dtype),
+        work=gy.size * taps,
+    )
+    return images(gx)
+
+
+def conv_dw(x: Array, gy: Array, window: Window) -> Array:
+    """gw[f,c,u,v]: what each weight contributes to sum gy * conv(x, w).
+
+    Each thread adds up its own images; then the parts are added.
+
+    Shapes. x (N,C,H,W), gy (N,F,I,J) -> (F,C,U,V).
+    """
+    (u, v), channels, filters = window.kernel, x.shape[1], gy.shape[1]
+    by = plan(window, channels, filters, x.dtype)
+    parts = max(1, min(get_num_threads(), len(x)))
+    total = np.zeros((parts, u, by.runs, filled(by.run, TALL), by.columns), x.dtype)
+    run(
+        loops.weight_sums,
+        parts,
+        channels_last(x),
+        channels_last(gy),
+        total,
+        by,
+        scratch=(by.room + by.out[0] * by.out[1] * by.columns, x.dtype),
+        work=gy.size * u * v * channels,
+    )
+    gw = total[:, :, :, : by.run, :filters].sum(axis=0)
+    taps = gw.reshape(u, v, channels, filters)
+    return np.ascontiguousarray(taps.transpose(3, 2, 0, 1))

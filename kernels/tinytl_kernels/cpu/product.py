@@ -1,0 +1,190 @@
+"""Small matrix products in registers: what every convolution here is made of.
+
+    C[i, j] (+)= sum over k of A[i, k] * B[k, j]
+
+for a block of C that fits into the processor's registers: ROWS x 2 vectors, or TALL x 1
+where there are few columns. While k runs, the row of B is loaded once, and each of A's
+numbers is spread over a vector and multiplied with it. That is two fused instructions a
+cycle, all that a core can do; nothing is written before the sum is complete.
+
+A may lie in memory in any way (i and k have their own steps). B is *packed*: panels of
+as many columns as the block is wide, one row of the panel after the other, filled up
+with zeros. Then B streams through the first cache, and one panel serves all rows of A.
+"""
+
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from .simd import BITS, FUSED, address, compiled_as, lanes, read, spread, write
+
+Array = np.ndarray
+
+ROWS, TALL = (4, 8) if BITS == 256 else (8, 16)  # 16 registers hold less than 32
+
+
+@intrinsic(prefer_literal=True)
+def _block(
+    typing: Any, rows: Any, vectors: Any, depth: Any, a: Any, b: Any, c: Any, add: Any
+) -> Any:
+    """The same as instructions, with the sums in registers."""
+    size = (rows.literal_value, vectors.literal_value)
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        scalar = context.get_value_type(a[0].dtype)
+        vector = ir.VectorType(scalar, BITS // a[0].dtype.bitwidth)
+        depths = cgutils.unpack_tuple(builder, args[2])
+        matrices = []
+        for kind, value in zip((a, b, c), args[3:6], strict=True):
+            array, start, *steps = cgutils.unpack_tuple(builder, value)
+            place = address(context, builder, kind[0], array, start)
+            matrices.append((place, *steps))
+        left, right, out = matrices
+        sums = _sums(builder, vector, size, depths, left, right)
+        with builder.if_else(args[6]) as (adding, setting):
+            with adding:
+                _put(builder, sums, out, True)
+            with setting:
+                _put(builder, sums, out, False)
+        return context.get_dummy_value()
+
+    return types.void(rows, vectors, depth, a, b, c, add), emit
+
+
+def _sums(
+    builder: Any, vector: Any, size: tuple[int, int], depths: Any, left: Any, right: Any
+) -> Any:
+    """Emit: the loops over k. Returns where the sums are; LLVM makes them registers."""
+    (a, a_row, *a_steps), (b, *b_steps) = left, right
+    sums = [
+        [cgutils.alloca_once(builder, vector) for _ in range(size[1])]
+        for _ in range(size[0])
+    ]
+    for total in sum(sums, []):
+        builder.store(ir.Constant(vector, None), total)
+    starts = [builder.gep(a, [_times(builder, a_row, i)]) for i in range(size[0])]
+    with (
+        cgutils.for_range(builder, depths[0]) as outer,
+        cgutils.for_range(builder, depths[1]) as inner,
+    ):
+        along, down = (
+            builder.add(
+                builder.mul(outer.index, steps[0]), builder.mul(inner.index, steps[1])
+            )
+            for steps in (a_steps, b_steps)
+        )
+        row = builder.gep(b, [down])
+        panel = [
+            read(builder, _beside(builder, row, j, vector), vector)
+            for j in range(size[1])
+        ]
+        for start, totals in zip(starts, sums, strict=True):
+            number = builder.load(builder.gep(start, [along]))
+            wide = spread(builder, number, vector)
+            for part, total in zip(panel, totals, strict=True):
+                term = builder.fmul(wide, part, flags=FUSED)
+                value = builder.fadd(builder.load(total), term, flags=FUSED)
+                builder.store(value, total)
+    return sums
+
+
+def _put(builder: Any, sums: Any, out: Any, add: bool) -> None:
+    """Emit: the sums to c."""
+    c, c_row = out
+    for i, totals in enumerate(sums):
+        row = builder.gep(c, [_times(builder, c_row, i)])
+        for j, total in enumerate(totals):
+            value = builder.load(total)
+            place = _beside(builder, row, j, value.type)
+            if add:
+                value = builder.fadd(read(builder, place, value.type), value)
+            write(builder, place, value)
+
+
+def _times(builder: Any, step: Any, n: int) -> Any:
+    return builder.mul(step, ir.Constant(step.type, n))
+
+
+def _beside(builder: Any, row: Any, j: int, vector: Any) -> Any:
+    return builder.gep(row, [ir.Constant(ir.IntType(64), j * vector.count)])
+
+
+@compiled_as(_block)
+def block(
+    rows: int,
+    vectors: int,
+    depth: tuple[int, int],
+    a: tuple[Array, int, int, int, int],
+    b: tuple[Array, int, int, int],
+    c: tuple[Array, int, int],
+    add: bool,
+) -> None:
+    """c[i, j] = sum over k of a[i, k] * b[k, j]; added to c if `add`.
+
+    k runs through two loops, so that a's numbers may lie in several runs of memory.
+
+    Args:
+        rows, vectors: the block's size; numbers written in the call.
+        depth: how often the outer and the inner loop over k runs.
+        a: flat array, place of a[0, 0], step from i to i + 1, steps of the two loops.
+        b: flat array, place of b[0, 0], steps of the two loops.
+        c: flat array, place of c[0, 0], step from i to i + 1.
+        add: add to what c holds.
+    """
+    (left, a0, a_row, *a_steps), (right, b0, *b_steps), (out, c0, c_row) = a, b, c
+    i, j = np.arange(rows)[:, None], np.arange(vectors * lanes(left.dtype))
+    outer, inner = (np.ravel(k) for k in np.indices(depth))
+    numbers = left[a0 + a_row * i + a_steps[0] * outer + a_steps[1] * inner]
+    panels = right[b0 + (b_steps[0] * outer + b_steps[1] * inner)[:, None] + j]
+    place = c0 + c_row * i + j
+    with np.errstate(all="ignore"):  # rows that nobody will read may hold anything
+        out[place] = numbers @ panels + (out[place] if add else 0)
+
+
+def panel(columns: int, dtype: Any) -> int:
+    """Width of the panels that B is packed in: two vectors, or one where that does."""
+    one = lanes(dtype)
+    return one if columns <= one else 2 * one
+
+
+def filled(n: int, step: int) -> int:
+    """n, rounded up to a multiple of `step`."""
+    return -(-n // step) * step
+
+
+@numba.njit(nogil=True)
+def multiply(rows, columns, depth, width, a, b, c, add):  # type: ignore[no-untyped-def]
+    """C (+)= A B, block by block; A is (flat array, start, row step, k step).
+
+    `rows` is a multiple of TALL and `columns` of `width`, the panels' width; b is the
+    flat array of packed panels, and where they begin.
+    """
+    left, a0, a_row, a_step = a
+    right, b0 = b
+    out, c0, c_row = c
+    wide = width > BITS // 8 // left.itemsize
+    for j in range(0, columns, width):
+        down = (right, b0 + j * depth, 0, width)
+        for i in range(0, rows, ROWS if wide else TALL):
+            along = (left, a0 + i * a_row, a_row, 0, a_step)
+            place = (out, c0 + i * c_row + j, c_row)
+            if wide:
+                block(ROWS, 2, (1, depth), along, down, place, add)
+            else:
+                block(TALL, 1, (1, depth), along, down, place, add)
+
+
+def pack(matrix: Array, width: int) -> Array:
+    """(K, F) in panels: for each `width` columns, all rows; flat, filled with zeros."""
+    depth, filters = matrix.shape
+    whole = filters // width
+    packed = np.zeros((-(-filters // width), depth, width), matrix.dtype)
+    panels = matrix[:, : whole * width].reshape(depth, whole, width)
+    packed[:whole] = panels.transpose(1, 0, 2)
+    if whole < len(packed):
+        packed[whole, :, : filters - whole * width] = matrix[:, whole * width :]
+    return packed.reshape(-1)

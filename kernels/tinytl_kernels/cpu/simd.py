@@ -1,0 +1,165 @@
+"""Vectors: a few neighbouring numbers that one instruction adds or multiplies.
+
+The compiler turns simple loops into such instructions by itself, but not where it would
+have to prove that arrays do not overlap. There a kernel says it:
+
+    v = load(x, i)                    # x[i : i + lanes] of a flat array
+    store(y, i, 4.0 * v - load(x, j))
+
+With NUMBA_DISABLE_JIT=1 the same lines run in Python, on small NumPy arrays.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import binding, ir
+from numba.core import types
+from numba.core.datamodel import models
+from numba.extending import intrinsic, overload, register_model
+
+Array = np.ndarray
+
+FEATURES = binding.get_host_cpu_features()
+BITS = 512 if FEATURES.get("avx512f") else 256 if FEATURES.get("avx2") else 128
+COMPILED = not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
+FUSED = ("contract",)  # a product and a sum may become one instruction, rounded once
+
+
+def lanes(dtype: Any) -> int:
+    """How many numbers of this dtype a vector holds."""
+    return BITS // 8 // np.dtype(dtype).itemsize
+
+
+def compiled_as(emit: Any) -> Callable[[Any], Any]:
+    """Have kernels use the instructions of `emit` in the place of a Python function."""
+
+    def choose(function: Any) -> Any:
+        emit.__doc__ = function.__doc__
+        return emit if COMPILED else function
+
+    return choose
+
+
+class Vector(types.Type):
+    """Numba's type of a vector of float32 or float64."""
+
+    def __init__(self, dtype: types.Type):
+        self.dtype = dtype
+        super().__init__(f"Vector({dtype})")
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager: Any, vector: Vector):
+        scalar = manager.lookup(vector.dtype).get_value_type()
+        count = BITS // vector.dtype.bitwidth  # type: ignore[attr-defined]
+        super().__init__(manager, vector, ir.VectorType(scalar, count))
+
+
+def address(context: Any, builder: Any, kind: types.Type, array: Any, i: Any) -> Any:
+    """Emit: where array[i] lies in memory."""
+    return builder.gep(context.make_array(kind)(context, builder, array).data, [i])
+
+
+def read(builder: Any, place: Any, vector: Any) -> Any:
+    """Emit: the vector that begins at `place`."""
+    return builder.load(builder.bitcast(place, vector.as_pointer()), align=4)
+
+
+def write(builder: Any, place: Any, value: Any) -> None:
+    """Emit: put the vector `value` to `place`."""
+    builder.store(value, builder.bitcast(place, value.type.as_pointer()), align=4)
+
+
+def spread(builder: Any, scalar: Any, vector: Any) -> Any:
+    """Emit: the vector with `scalar` in every lane."""
+    nothing, integer = ir.Constant(vector, ir.Undefined), ir.IntType(32)
+    first = builder.insert_element(nothing, scalar, ir.Constant(integer, 0))
+    zeros = ir.Constant(ir.VectorType(integer, vector.count), [0] * vector.count)
+    return builder.shuffle_vector(first, nothing, zeros)
+
+
+@intrinsic
+def _load(typing: Any, x: Any, i: Any) -> Any:
+    kind = Vector(x.dtype)
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = address(context, builder, x, *args)
+        return read(builder, place, context.get_value_type(kind))
+
+    return kind(x, types.intp), emit
+
+
+@intrinsic
+def _store(typing: Any, x: Any, i: Any, v: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        write(builder, address(context, builder, x, *args[:2]), args[2])
+        return context.get_dummy_value()
+
+    return types.void(x, types.intp, v), emit
+
+
+@intrinsic
+def _zero(typing: Any, x: Any) -> Any:
+    kind = Vector(x.dtype)
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return ir.Constant(context.get_value_type(kind), None)
+
+    return kind(x), emit
+
+
+@intrinsic
+def _spread(typing: Any, s: Any, v: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return spread(builder, args[0], args[1].type)
+
+    return v(v.dtype, v), emit
+
+
+@compiled_as(_load)
+def load(x: Array, i: int) -> Array:
+    """The vector that begins at x[i]."""
+    return x[i : i + lanes(x.dtype)].copy()
+
+
+@compiled_as(_store)
+def store(x: Array, i: int, v: Array) -> None:
+    """Put the vector v to x[i] and the places after it."""
+    x[i : i + lanes(x.dtype)] = v
+
+
+@compiled_as(_zero)
+def zero(x: Array) -> Array:
+    """A vector of zeros of x's dtype."""
+    return np.zeros(lanes(x.dtype), x.dtype)
+
+
+def _operator(function: Callable[..., Any], instruction: str) -> None:
+    """Let kernels apply `function` to two vectors, and to a number and a vector."""
+
+    @intrinsic
+    def both(typing: Any, a: Any, b: Any) -> Any:
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return getattr(builder, instruction)(*args, flags=FUSED)
+
+        return a(a, b), emit
+
+    @overload(function)
+    def choose(a, b):  # type: ignore[no-untyped-def]
+        if isinstance(a, Vector) and isinstance(b, Vector):
+            return lambda a, b: both(a, b)
+        if isinstance(a, types.Float) and isinstance(b, Vector):
+            return lambda a, b: both(_spread(a, b), b)
+        return None
+
+
+for _function, _instruction in (
+    (operator.add, "fadd"),
+    (operator.sub, "fsub"),
+    (operator.mul, "fmul"),
+):
+    _operator(_function, _instruction)

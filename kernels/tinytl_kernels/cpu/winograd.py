@@ -1,0 +1,226 @@
+r"""3 x 3 convolution with a quarter of the multiplications.
+
+Where the saving comes from
+---------------------------
+Two outputs of a filter (w0 w1 w2) along a line need 6 products: y0 = d0 w0 + d1 w1 +
+d2 w2 and y1 = d1 w0 + d2 w1 + d3 w2. Multiplying two polynomials shows that 4 are
+enough. The coefficients of y0 + y1 t times w0 + w1 t + w2 t^2, a polynomial of degree
+3, are determined by its values at 4 points; and the value of a product at a point is
+the product of the values, one multiplication. So: evaluate both factors at the points
+0, 1, -1 and infinity (where the value is the leading coefficient), multiply point by
+point, and find the polynomial through the results (Toom 1963; Cook 1966).
+
+Call the evaluation of y A, that of w G, and the interpolation B: the coefficients are
+B [(G w) * (A y)], with * element by element. A convolution is this product transposed
+(Winograd 1980). Weigh the coefficients with d and ask what stands beside y:
+
+    <d, B [(G w) * (A y)]> = <A^T [(G w) * (B^T d)], y>
+
+    line:    A^T [(G w) * (B^T d)]             4 products for 2 outputs, instead of 6
+    image:   A^T [(G w G^T) * (B^T d B)] A     16 for 2 x 2 outputs, instead of 36;
+
+with the points 0, 1, -1, 2, -2 and infinity 36 for 4 x 4 outputs, instead of 144. The
+transforms are sums and small factors; the matrices stand in tiles.py, and a test
+derives them from the points again.
+
+What it costs
+-------------
+The points 2 and -2 bring powers up to 8 and 1/24, and differences of large numbers that
+almost cancel. In float32, 4 x 4 tiles round about ten to thirty times as coarsely as a
+plain sum, 2 x 2 tiles about twice; docs/kernels.md has the measured errors. An infinity
+or a NaN in the input spreads over its tile. The kernel set "exact" does without.
+
+Derivatives
+-----------
+Everything is linear in each factor, so the gradients are transposes of the same steps,
+with the same savings. gx is a convolution of gy with the filters turned round. For gw,
+
+    <gy, A^T [(G w G^T) * V] A> = <G^T [V * (A gy A^T)] G, w>,     V = B^T d B
+
+where the sum over all tiles is taken between the brackets: one transform at the end.
+
+The matrix products
+-------------------
+For each of the 36 (or 16) points, (G w G^T) is a matrix F x C, V is one of tiles x C,
+and the sum over channels is their product: 36 products of matrices, in which all of the
+time should go. A block of tiles is transformed, multiplied with one *panel* of filters
+after the other, and transformed back, while it stays in the cache.
+
+Sources: Lavin & Gray 2016, for the matrices and the form for images.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from ..memory import empty
+from ..shapes import Pair, Window
+from ..threads import get_num_threads, run, workspace
+from . import winograd_loops as loops
+from .layout import channels_last, images
+from .product import TALL, filled, panel
+from .simd import lanes
+
+Array = np.ndarray
+
+LANES = lanes(np.float32)
+CACHE = 3 << 16  # numbers in a block of transformed tiles, as far as rows allow
+
+
+def fits(dtype: np.dtype, channels: int, filters: int, window: Window) -> bool:
+    """Whether this form can compute the convolution."""
+    step = max(LANES, TALL)  # whole vectors, and whole blocks of a product
+    return (
+        dtype == np.float32
+        and window.kernel == (3, 3)
+        and window.stride == window.dilation == (1, 1)
+        and max(window.padding) <= 2
+        and channels % step == filters % step == 0
+    )
+
+
+class Plan(NamedTuple):
+    """Sizes that all loops share. `deep` networks have more filters than tiles."""
+
+    m: int  # a tile has m x m outputs
+    down: int  # tiles in a column of tiles
+    across: int
+    number: int  # of tiles in all images
+    rows: int  # tiles in a block
+    channels: int
+    filters: int
+    width: int  # filters in a panel
+    panels: int
+    top: int  # padding
+    left: int
+    deep: bool
+
+
+def plan(count: int, channels: int, filters: int, out: Pair, padding: Pair) -> Plan:
+    """Tiles, blocks and panels for `count` images with outputs of size `out`.
+
+    Tiles of 4 x 4 outputs, or of 2 x 2 where the images are so small that these need
+    fewer products. Blocks as large as the cache, but at least 64 tiles, or the filters
+    are read too often.
+    """
+    tiles = {m: (math.ceil(out[0] / m), math.ceil(out[1] / m)) for m in (4, 2)}
+    m = min(tiles, key=lambda m: math.prod(tiles[m]) * (m + 2) ** 2)
+    number = count * math.prod(tiles[m])
+    deep = filters > number
+    width = panel(filters, np.float32)
+    if deep:
+        rows = filled(number, TALL)
+    else:
+        fit = CACHE // ((m + 2) ** 2 * (channels + width))
+        share = filled(math.ceil(number / get_num_threads()), TALL)
+        rows = min(max(64, fit // TALL * TALL), 256, share)
+    panels = math.ceil(filters / width)
+    sizes = (channels, filters, width, panels)
+    return Plan(m, *tiles[m], number, rows, *sizes, *padding, deep)
+
+
+def conv(x: Array, w: Array, window: Window) -> Array:
+    """y[n,f,i,j] = sum over c,u,v of w[f,c,u,v] * x[n, c, i-p+u, j-p+v].
+
+    Shapes. x (N,C,H,W), w (F,C,3,3), both float32 -> (N,F,I,J), channels-last.
+    """
+    filters, channels = w.shape[:2]
+    by = plan(len(x), channels, filters, window.out, window.padding)
+    return _convolve(x, w, (0, 9 * channels, 9, 1), window.out, by)
+
+
+def conv_dx(gy: Array, w: Array, window: Window) -> Array:
+    """gx[n,c,h,w]: gy convolved with w turned by 180 degrees, channels for filters.
+
+    Shapes. gy (N,F,I,J), w (F,C,3,3), both float32 -> (N,C,H,W), channels-last.
+    """
+    filters, channels = w.shape[:2]
+    padding = (2 - window.padding[0], 2 - window.padding[1])
+    by = plan(len(gy), filters, channels, window.size, padding)
+    return _convolve(gy, w, (8, 9, 9 * channels, -1), window.size, by)
+
+
+def _convolve(
+    x: Array, w: Array, order: tuple[int, int, int, int], out: Pair, by: Plan
+) -> Array:
+    """Convolution with w read in this order: start, steps of filter, channel, tap."""
+    y = empty((len(x), *out, by.filters), np.float32)
+    area = (by.m + 2) ** 2
+    spare = 2 * area * LANES
+    filters = area * loops.apart(by.channels * by.width)
+    weights = np.ascontiguousarray(w).reshape(-1)
+    packed = workspace("filters", 0 if by.deep else by.panels * filters, np.float32)
+    if not by.deep:
+        run(
+            loops.transform_filters,
+            by.panels,
+            weights,
+            order,
+            packed,
+            by,
+            scratch=(spare, np.float32),
+            work=len(weights) * area,
+        )
+    block = area * loops.apart(by.rows * by.channels)
+    products = area * loops.apart(by.rows * by.width)
+    room = block + products + spare + (filters if by.deep else 0)
+    run(
+        loops.convolve,
+        by.panels if by.deep else math.ceil(by.number / by.rows),
+        channels_last(x),
+        weights,
+        order,
+        packed,
+        y,
+        by,
+        scratch=(room, np.float32),
+        work=by.number * area * by.channels,
+    )
+    return images(y)
+
+
+def conv_dw(x: Array, gy: Array, window: Window) -> Array:
+    """gw[f,c,u,v] = sum over n,i,j of gy[n,f,i,j] * x[n, c, i-p+u, j-p+v].
+
+    Each thread sums over its own tiles, or, if `deep`, over all of them for its own
+    filters.
+
+    Shapes. x (N,C,H,W), gy (N,F,I,J), both float32 -> (F,C,3,3).
+    """
+    filters, channels = gy.shape[1], x.shape[1]
+    by = plan(len(x), channels, filters, window.out, window.padding)
+    if not by.deep:
+        by = by._replace(rows=min(128, filled(by.number, TALL)))
+    gw = np.empty((filters, channels, 3, 3), np.float32)
+    area = (by.m + 2) ** 2
+    spare = 2 * area * LANES
+    sums = area * channels * by.width
+    parts = 1 if by.deep else max(1, min(get_num_threads(), by.number // by.rows))
+    total = workspace("sums", 0 if by.deep else parts * by.panels * sums, np.float32)
+    block = area * loops.apart(by.rows * channels)
+    panel_size = area * loops.apart(by.rows * by.width)
+    run(
+        loops.weight_sums,
+        by.panels if by.deep else parts,
+        channels_last(x),
+        channels_last(gy),
+        total,
+        parts,
+        gw.reshape(-1),
+        by,
+        scratch=(block + panel_size + spare + (sums if by.deep else 0), np.float32),
+        work=by.number * area * channels,
+    )
+    if not by.deep:
+        run(
+            loops.transform_sums,
+            by.panels,
+            total,
+            parts,
+            gw.reshape(-1),
+            by,
+            scratch=(spare, np.float32),
+            work=gw.size * area,
+        )
+    return gw

@@ -1,0 +1,248 @@
+"""The loops of Winograd's convolution; winograd.py and tiles.py tell what they do.
+
+Matrices, one for each of the (m + 2)^2 points k:
+
+    u[k]  channels x width, transformed filters of a panel    G w G^T
+    v[k]  tiles x channels, transformed tiles of x            B^T d B
+    p[k]  tiles x width     v[k] u[k], to be transformed to outputs
+    g[k]  tiles x width, transformed tiles of gy              A gy A^T
+    s[k]  channels x width  v[k]^T g[k], to be transformed to gradients of weights
+
+A group of matrices is written (array, place of the first, step to the next).
+"""
+
+import numba
+import numpy as np
+
+from . import tiles
+from .product import TALL, multiply
+from .simd import lanes, load, store, zero
+
+LANES = lanes(np.float32)
+
+
+def apart(size: int) -> int:
+    """Step between matrices of `size`: powers of two would share their cache lines."""
+    return size + 16
+
+
+_apart = numba.njit(nogil=True)(apart)
+
+
+@numba.njit(nogil=True, cache=True)
+def convolve(first, last, scratch, x, w, order, packed, y, by):  # type: ignore[no-untyped-def]
+    """Blocks of tiles first..last-1; of a deep network, panels of filters instead."""
+    area = (by.m + 2) ** 2
+    v = (scratch, 0, _apart(by.rows * by.channels))
+    p = (scratch, area * v[2], _apart(by.rows * by.width))
+    spare = p[1] + area * p[2]
+    u_step = _apart(by.channels * by.width)
+    blocks = (0, 1) if by.deep else (first, last)
+    panels = (first, last) if by.deep else (0, by.panels)
+    for block in range(blocks[0], blocks[1]):
+        start, end = block * by.rows, min((block + 1) * by.rows, by.number)
+        rows = (end - start + TALL - 1) // TALL * TALL
+        _inputs(start, end, x, v, scratch, spare, by)
+        for q in range(panels[0], panels[1]):
+            u = (packed, q * area * u_step, u_step)
+            if by.deep:
+                u = (scratch, spare + 2 * area * LANES, u_step)
+                _panel(q, w, order, u, scratch, spare, by)
+            for k in range(area):
+                a = (scratch, v[1] + k * v[2], by.channels, 1)
+                b = (u[0], u[1] + k * u[2])
+                c = (scratch, p[1] + k * p[2], by.width)
+                multiply(rows, by.width, by.channels, by.width, a, b, c, False)
+            _outputs(start, end, q, p, y, scratch, spare, by)
+
+
+@numba.njit(nogil=True, cache=True)
+def transform_filters(first, last, scratch, w, order, packed, by):  # type: ignore[no-untyped-def]
+    """u of panels first..last-1."""
+    step = _apart(by.channels * by.width)
+    for q in range(first, last):
+        u = (packed, q * (by.m + 2) ** 2 * step, step)
+        _panel(q, w, order, u, scratch, 0, by)
+
+
+@numba.njit(nogil=True, cache=True)
+def weight_sums(first, last, scratch, x, gy, total, parts, gw, by):  # type: ignore[no-untyped-def]
+    """s of parts first..last-1 of the tiles; of a deep network, gw of panels."""
+    area, s_step = (by.m + 2) ** 2, by.channels * by.width
+    v = (scratch, 0, _apart(by.rows * by.channels))
+    g = (scratch, area * v[2], _apart(by.rows * by.width))
+    spare = g[1] + area * g[2]
+    panels = (first, last) if by.deep else (0, by.panels)
+    for part in range(0 if by.deep else first, 1 if by.deep else last):
+        begin, stop = by.number * part // parts, by.number * (part + 1) // parts
+        for start in range(begin, stop, by.rows):
+            end = min(start + by.rows, stop)
+            _inputs(start, end, x, v, scratch, spare, by)
+            for q in range(panels[0], panels[1]):
+                s = (total, (part * by.panels + q) * area * s_step, s_step)
+                if by.deep:
+                    s = (scratch, spare + 2 * area * LANES, s_step)
+                _gradients(start, end, q, gy, g, scratch, spare, by)
+                for k in range(area):
+                    a = (scratch, v[1] + k * v[2], 1, by.channels)
+                    b = (scratch, g[1] + k * g[2])
+                    c = (s[0], s[1] + k * s[2], by.width)
+                    add = start > begin
+                    multiply(by.channels, by.width, end - start, by.width, a, b, c, add)
+                if by.deep:
+                    _weights(q, s, 0, 1, gw, scratch, spare, by)
+
+
+@numba.njit(nogil=True, cache=True)
+def transform_sums(first, last, scratch, total, parts, gw, by):  # type: ignore[no-untyped-def]
+    """gw of panels first..last-1, from the parts' sums."""
+    step = by.channels * by.width
+    size = (by.m + 2) ** 2 * step
+    for q in range(first, last):
+        s = (total, q * size, step)
+        _weights(q, s, by.panels * size, parts, gw, scratch, 0, by)
+
+
+# -- from images and filters to matrices, and back -------------------------------------
+
+
+@numba.njit(nogil=True, forceinline=True)
+def _both(along, m, size, line, between, out):  # type: ignore[no-untyped-def]
+    """Apply a function of tiles.py to the columns of a tile, then to its rows.
+
+    size: columns before, rows after. line: the tile, steps to the right and down.
+    between: room for columns x rows. out: the new tile, steps down and to the right.
+    """
+    a, i, right, down = line
+    scratch, spare = between
+    b, j, next_row, next_one = out
+    for k in range(size[0]):
+        column = spare + k * LANES
+        along(m, a, i + k * right, down, scratch, column, size[0] * LANES)
+    for k in range(size[1]):
+        row = spare + k * size[0] * LANES
+        along(m, scratch, row, LANES, b, j + k * next_row, next_one)
+
+
+@numba.njit(nogil=True)
+def _panel(q, w, order, u, scratch, spare, by):  # type: ignore[no-untyped-def]
+    """G w G^T of the filters of panel q."""
+    start, f_step, c_step, tap_step = order
+    side = by.m + 2
+    taps = (scratch, spare, LANES, 3 * LANES)
+    for f in range(0, by.width, LANES):
+        count = min(LANES, by.filters - q * by.width - f)
+        for c in range(by.channels):
+            for lane in range(count):
+                tap = start + (q * by.width + f + lane) * f_step + c * c_step
+                for k in range(9):
+                    scratch[spare + k * LANES + lane] = w[tap + k * tap_step]
+            to = (u[0], u[1] + c * by.width + f, side * u[2], u[2])
+            _both(
+                tiles.filters, by.m, (3, side), taps, (scratch, spare + 9 * LANES), to
+            )
+
+
+@numba.njit(nogil=True)
+def _inputs(start, end, x, v, scratch, spare, by):  # type: ignore[no-untyped-def]
+    """B^T d B of tiles start..end-1."""
+    side = by.m + 2
+    edge = spare + side * side * LANES
+    for t in range(start, end):
+        n, top, left = _corner(t, by)
+        top, left = top - by.top, left - by.left
+        for c in range(0, by.channels, LANES):
+            tile = _tile(x, n, top, left, side, c, scratch, edge)
+            to = (v[0], v[1] + (t - start) * by.channels + c, side * v[2], v[2])
+            _both(tiles.inputs, by.m, (side, side), tile, (scratch, spare), to)
+
+
+@numba.njit(nogil=True)
+def _gradients(start, end, q, gy, g, scratch, spare, by):  # type: ignore[no-untyped-def]
+    """A gy A^T of tiles start..end-1, for the filters of panel q."""
+    side, along = by.m + 2, tiles.outputs_transposed
+    edge = spare + side * side * LANES
+    for t in range(start, end):
+        n, top, left = _corner(t, by)
+        for f in range(q * by.width, min((q + 1) * by.width, by.filters), LANES):
+            tile = _tile(gy, n, top, left, by.m, f, scratch, edge)
+            at = g[1] + (t - start) * by.width + f % by.width
+            to = (g[0], at, side * g[2], g[2])
+            _both(along, by.m, (by.m, side), tile, (scratch, spare), to)
+
+
+@numba.njit(nogil=True)
+def _outputs(start, end, q, p, y, scratch, spare, by):  # type: ignore[no-untyped-def]
+    """A^T p A of tiles start..end-1, to their pixels of y."""
+    m, side = by.m, by.m + 2
+    height, width, filters = y.shape[1:]
+    pixels, between = y.reshape(-1), (scratch, spare)
+    edge = spare + side * side * LANES
+    for t in range(start, end):
+        n, top, left = _corner(t, by)
+        rows, columns = min(m, height - top), min(m, width - left)
+        for f in range(q * by.width, min((q + 1) * by.width, filters), LANES):
+            at = p[1] + (t - start) * by.width + f % by.width
+            tile = (p[0], at, p[2], side * p[2])
+            to = ((n * height + top) * width + left) * filters + f
+            if rows == columns == m:
+                out = (pixels, to, width * filters, filters)
+                _both(tiles.outputs, m, (side, m), tile, between, out)
+            else:
+                out = (scratch, edge, m * LANES, LANES)
+                _both(tiles.outputs, m, (side, m), tile, between, out)
+                for k in range(rows * columns):
+                    i, j = k // columns, k % columns
+                    value = load(scratch, edge + (i * m + j) * LANES)
+                    store(pixels, to + (i * width + j) * filters, value)
+
+
+@numba.njit(nogil=True)
+def _weights(q, s, part_step, parts, gw, scratch, spare, by):  # type: ignore[no-untyped-def]
+    """G^T s G of panel q, summed over the parts, to its filters of gw."""
+    side, along = by.m + 2, tiles.filters_transposed
+    sums = (scratch, spare, LANES, side * LANES)
+    taps = (scratch, spare, 3 * LANES, LANES)
+    between = (scratch, spare + side * side * LANES)
+    for f in range(0, min(by.width, by.filters - q * by.width), LANES):
+        for c in range(by.channels):
+            for k in range(side * side):
+                at = s[1] + k * s[2] + c * by.width + f
+                total = load(s[0], at)
+                for part in range(1, parts):
+                    total = total + load(s[0], at + part * part_step)
+                store(scratch, spare + k * LANES, total)
+            _both(along, by.m, (side, 3), sums, between, taps)
+            for lane in range(LANES):
+                tap = ((q * by.width + f + lane) * by.channels + c) * 9
+                for k in range(9):
+                    gw[tap + k] = scratch[spare + k * LANES + lane]
+
+
+@numba.njit(nogil=True)
+def _corner(t, by):  # type: ignore[no-untyped-def]
+    """Image of tile t, and the row and column of its first output."""
+    row = t // by.across
+    return row // by.down, row % by.down * by.m, t % by.across * by.m
+
+
+@numba.njit(nogil=True, forceinline=True)
+def _tile(x, n, top, left, side, c, scratch, edge):  # type: ignore[no-untyped-def]
+    """A vector of channels of side x side pixels: array, place, steps right and down.
+
+    A tile that reaches over the edge of the image is copied, with zeros outside.
+    """
+    height, width, channels = x.shape[1:]
+    pixels = x.reshape(-1)
+    corner = ((n * height + top) * width + left) * channels + c
+    if top >= 0 and left >= 0 and top + side <= height and left + side <= width:
+        return pixels, corner, channels, width * channels
+    for h in range(side):
+        for w in range(side):
+            place = edge + (h * side + w) * LANES
+            if 0 <= top + h < height and 0 <= left + w < width:
+                at = corner + (h * width + w) * channels
+                store(scratch, place, load(pixels, at))
+            else:
+                store(scratch, place, zero(scratch))
+    return scratch, edge, LANES, side * LANES

@@ -1,0 +1,221 @@
+"""The forms of compiled convolution against the plain one, and Winograd's matrices."""
+
+import os
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+from tinytl_kernels import kernels_for, plain, use_kernels
+from tinytl_kernels.cpu import direct, tiles, winograd
+from tinytl_kernels.cpu.layout import is_channels_last
+from tinytl_kernels.cpu.simd import lanes
+from tinytl_kernels.shapes import window
+
+# images, channels, filters, (H, W), kernel, stride, padding, dilation, groups
+SHAPES = {
+    "one channel": (2, 1, 6, (9, 8), (5, 5), 1, 2, 1, 1),
+    "odd everything": (2, 3, 5, (7, 6), (3, 2), 1, 1, 1, 1),
+    "stride": (2, 5, 7, (9, 10), (3, 3), 2, 1, 1, 1),
+    "uneven steps": (1, 17, 18, (11, 10), (3, 2), (2, 1), (2, 0), (1, 2), 1),
+    "padding beyond the kernel": (1, 2, 3, (4, 5), (2, 2), 1, 3, 1, 1),
+    "one pixel a window": (2, 20, 33, (3, 3), (1, 1), 1, 0, 1, 1),
+    "one output": (3, 4, 6, (3, 3), (3, 3), 1, 0, 1, 1),
+    "groups": (2, 4, 6, (5, 6), (3, 3), 1, 1, 1, 2),
+    "depthwise": (2, 5, 5, (6, 7), (3, 3), 1, 1, 1, 5),
+    "depthwise with stride": (2, 18, 18, (9, 8), (5, 5), 2, 2, 1, 18),
+    "depthwise with gaps": (1, 3, 3, (9, 9), (3, 3), (1, 2), 2, 2, 3),
+    "two filters a channel": (2, 4, 8, (5, 5), (3, 3), 1, 1, 1, 4),
+    "winograd, 4 x 4": (2, 16, 32, (9, 8), (3, 3), 1, 1, 1, 1),
+    "winograd, 2 x 2": (3, 16, 16, (2, 2), (3, 3), 1, 1, 1, 1),
+    "winograd, no padding": (1, 32, 16, (7, 10), (3, 3), 1, 0, 1, 1),
+    "winograd, wide padding": (1, 16, 48, (5, 3), (3, 3), 1, 2, 1, 1),
+}
+BY_HAND = {name: SHAPES[name] for name in ("odd everything", "winograd, 2 x 2")}
+COMPILED = os.environ.get("NUMBA_DISABLE_JIT") != "1"
+
+
+def problem(shape, dtype, seed=0):
+    n, c, f, size, kernel, stride, padding, dilation, groups = shape
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((n, c, *size)).astype(dtype)
+    w = rng.standard_normal((f, c // groups, *kernel)).astype(dtype)
+    view = window("conv2d", size, kernel, stride, padding, dilation)
+    gy = rng.standard_normal((n, f, *view.out)).astype(dtype)
+    return x, w, gy, view, groups
+
+
+def three(kernels, x, w, gy, view, groups):
+    return (
+        kernels.conv(x, w, view, groups),
+        kernels.conv_dx(gy, w, view, groups),
+        kernels.conv_dw(x, gy, view, groups),
+    )
+
+
+def largest(x):
+    return np.abs(x).max()
+
+
+@pytest.mark.parametrize("name", ["exact", "cpu"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", SHAPES if COMPILED else BY_HAND)
+def test_every_shape_equals_the_plain_set(shape, dtype, name):
+    case = problem(SHAPES[shape], dtype)
+    wanted = three(plain, *(a.astype(float) for a in case[:3]), *case[3:])
+    with use_kernels(name):
+        got = three(kernels_for(case[0]), *case)
+    tolerance = 1e-12 if dtype == "float64" else 1e-6 if name == "exact" else 3e-5
+    for ours, theirs in zip(got, wanted, strict=True):
+        assert ours.dtype == dtype
+        assert ours.shape == theirs.shape
+        assert largest(ours - theirs) <= tolerance * largest(theirs)
+
+
+@pytest.mark.parametrize("name", ["exact", "cpu"])
+def test_any_order_in_memory_gives_the_same_bits(name):
+    x, w, gy, view, groups = problem(SHAPES["winograd, 2 x 2"], "float32")
+
+    def reordered(a):
+        wide = np.repeat(a, 2, axis=0).transpose(0, 2, 3, 1).copy()
+        return wide.transpose(0, 3, 1, 2)[::2]
+
+    with use_kernels(name):
+        kernels = kernels_for(x)
+        wanted = three(kernels, x, w, gy, view, groups)
+        got = three(kernels, *map(reordered, (x, w, gy)), view, groups)
+    for ours, theirs in zip(got, wanted, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert all(is_channels_last(y) for y in wanted[:2])
+
+
+@pytest.mark.skipif(not COMPILED, reason="thousands of products, one by one")
+def test_float32_errors_are_a_stated_multiple_of_a_plain_sum():
+    """exact: within 4 times NumPy's own error; Winograd: within 40 times."""
+    x, w, gy, view, groups = problem((8, 64, 64, (8, 8), (3, 3), 1, 1, 1, 1), "f4")
+    true = three(plain, *(a.astype(float) for a in (x, w, gy)), view, groups)
+    errors = {}
+    for name in ("plain", "exact", "cpu"):
+        with use_kernels(name):
+            got = three(kernels_for(x), x, w, gy, view, groups)
+        errors[name] = [
+            np.sqrt(np.square(a - b).mean()) for a, b in zip(got, true, strict=True)
+        ]
+    for own, exact, fast in zip(*errors.values(), strict=True):
+        assert 0 < exact <= 4 * own
+        assert exact < fast <= 40 * own  # that it differs shows that Winograd ran
+
+
+@pytest.mark.skipif(not COMPILED, reason="as slow as it is large")
+@pytest.mark.parametrize("filters", [16, 96])
+def test_few_filters_and_many_take_different_ways_to_the_same_values(filters):
+    """More filters than tiles: threads share the filters instead of the tiles."""
+    x, w, gy, view, groups = problem(
+        (1, 16, filters, (8, 8), (3, 3), 1, 1, 1, 1), "float32"
+    )
+    by = winograd.plan(1, 16, filters, view.out, view.padding)
+    assert by.deep == (filters > by.number)
+    wanted = three(plain, *(a.astype(float) for a in (x, w, gy)), view, groups)
+    with use_kernels("cpu"):
+        got = three(kernels_for(x), x, w, gy, view, groups)
+    for ours, theirs in zip(got, wanted, strict=True):
+        assert largest(ours - theirs) <= 3e-5 * largest(theirs)
+
+
+# -- where Winograd's matrices come from -----------------------------------------------
+
+POINTS = {2: (0, 1, -1), 4: (0, 1, -1, 2, -2)}
+
+
+def toom_cook(m):
+    """(A^T, G, B^T) for m outputs of a filter of 3, from the points and infinity.
+
+    Evaluation of a polynomial with `n` coefficients is a matrix of powers. Its value at
+    infinity is the last coefficient. Interpolation is the inverse of the evaluation of
+    a polynomial with m + 2 coefficients.
+    """
+
+    def powers(n):
+        rows = [[Fraction(p) ** k for k in range(n)] for p in POINTS[m]]
+        return np.array([*rows, [Fraction(k == n - 1) for k in range(n)]], dtype=object)
+
+    return powers(m).T, powers(3), inverse(powers(m + 2)).T
+
+
+def inverse(a):
+    """Gauss and Jordan, in fractions."""
+    n = len(a)
+    a = np.concatenate([a, np.vectorize(Fraction)(np.eye(n, dtype=int))], axis=1)
+    for k in range(n):
+        row = k + next(i for i, value in enumerate(a[k:, k]) if value)
+        a[[k, row]] = a[[row, k]]
+        a[k] = a[k] / a[k, k]
+        for i in range(n):
+            if i != k:
+                a[i] = a[i] - a[k] * a[i, k]
+    return a[:, n:]
+
+
+def matrix_of(function, m, inputs, outputs):
+    """The matrix that a function of tiles.py applies, column by column."""
+    width = lanes(np.float32)
+    columns = []
+    for k in range(inputs):
+        line = np.zeros((inputs, width), np.float32)
+        line[k] = 1
+        out = np.zeros((outputs, width), np.float32)
+        apply(function, m, line.reshape(-1), out.reshape(-1), width)
+        columns.append(out[:, 0])
+    return np.array(columns, dtype=float).T
+
+
+def apply(function, m, line, out, width):
+    if COMPILED:
+        import numba
+
+        @numba.njit
+        def call(line, out):
+            function(m, line, 0, width, out, 0, width)
+
+        call(line, out)
+    else:
+        function(m, line, 0, width, out, 0, width)
+
+
+@pytest.mark.parametrize("m", [2, 4])
+def test_the_transforms_come_from_interpolation_at_their_points(m):
+    """Up to the scale of each point, which two of the matrices may share freely."""
+    a_t, g, b_t = (np.array(x, dtype=float) for x in toom_cook(m))
+    ours_a = matrix_of(tiles.outputs, m, m + 2, m)
+    ours_g = matrix_of(tiles.filters, m, 3, m + 2)
+    ours_b = matrix_of(tiles.inputs, m, m + 2, m + 2)
+    for point in range(m + 2):
+        ours = np.einsum("i,j,k->ijk", ours_a[:, point], ours_g[point], ours_b[point])
+        theirs = np.einsum("i,j,k->ijk", a_t[:, point], g[point], b_t[point])
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize("m", [2, 4])
+def test_transposed_transforms_are_the_transposes(m):
+    forward = matrix_of(tiles.outputs, m, m + 2, m)
+    back = matrix_of(tiles.outputs_transposed, m, m, m + 2)
+    np.testing.assert_allclose(back, forward.T, atol=1e-7)
+    forward = matrix_of(tiles.filters, m, 3, m + 2)
+    back = matrix_of(tiles.filters_transposed, m, m + 2, 3)
+    np.testing.assert_allclose(back, forward.T, atol=1e-7)
+
+
+def test_a_product_is_counted_once_for_each_point():
+    """36 products for 16 outputs, where the definition has 144."""
+    assert winograd.plan(1, 16, 16, (32, 32), (1, 1)).m == 4
+    assert winograd.plan(1, 16, 16, (2, 2), (1, 1)).m == 2
+    assert winograd.plan(1, 16, 16, (4, 4), (1, 1)).m == 4
+
+
+def test_direct_takes_every_shape():
+    view = window("conv2d", (5, 5), (3, 3))
+    assert direct.fits(np.dtype("f4"), 3, 5, view)
+    assert not winograd.fits(np.dtype("f4"), 3, 16, view)
+    assert not winograd.fits(np.dtype("f8"), 16, 16, view)

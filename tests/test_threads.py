@@ -1,0 +1,150 @@
+"""The pool of threads, the arrays that it keeps, and where arrays lie."""
+
+import os
+import threading
+import time
+
+import numpy as np
+import pytest
+import tinytl_kernels.threads as pool
+from tinytl_kernels.memory import LINE, empty, keep_pages
+from tinytl_kernels.threads import get_num_threads, run, set_num_threads, workspace
+
+
+@pytest.fixture(autouse=True)
+def restored(monkeypatch):
+    monkeypatch.setattr(pool, "_chosen", None)
+
+
+def note(first, last, seen):
+    seen.append((first, last, threading.get_ident()))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+@pytest.mark.parametrize("count", [0, 1, 2, 5, 100])
+def test_slices_cover_everything_once(count, threads):
+    set_num_threads(threads)
+    seen = []
+    run(note, count, seen)
+    places = sorted(k for first, last, _ in seen for k in range(first, last))
+    assert places == list(range(count))
+    assert len(seen) == max(1, min(threads, count))
+
+
+def test_work_is_shared_and_small_work_is_not():
+    set_num_threads(2)
+    met = threading.Barrier(2, timeout=20)
+    run(lambda first, last: met.wait(), 2)  # would never meet on one thread
+    seen = []
+    run(note, 2, seen, work=10)
+    assert [thread for *_, thread in seen] == [threading.get_ident()]
+
+
+def test_the_first_error_comes_back_and_the_pool_lives_on():
+    set_num_threads(3)
+
+    def fail(first, last):
+        if first:
+            raise ValueError("no such slice")
+
+    for _ in range(3):
+        with pytest.raises(ValueError, match="no such slice"):
+            run(fail, 3)
+    run(note, 3, [])
+
+
+def test_two_threads_of_the_user_do_not_mix():
+    set_num_threads(3)
+    wrong = []
+
+    def use(value):
+        for _ in range(200):
+            out = np.zeros(12)
+
+            def fill(first, last, scratch, out=out):
+                scratch[: last - first] = value
+                time.sleep(0)
+                out[first:last] = scratch[: last - first]
+
+            run(fill, 12, scratch=(12, float))
+            if not (out == value).all():
+                wrong.append(value)
+
+    users = [threading.Thread(target=use, args=(k,)) for k in range(3)]
+    for user in users:
+        user.start()
+    for user in users:
+        user.join()
+    assert not wrong
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # fork beside threads
+def test_a_forked_child_has_a_pool_of_its_own():
+    set_num_threads(2)
+    run(note, 2, [])
+    child = os.fork()
+    if child == 0:
+        seen = []
+        run(note, 2, seen)
+        os._exit(0 if len(seen) == 2 else 1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+
+
+def test_waiting_threads_use_no_time():
+    set_num_threads(2)
+    run(note, 2, [])
+    before = time.process_time()
+    time.sleep(0.2)
+    assert time.process_time() - before < 0.1
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, True, "2", None])
+def test_a_number_of_threads_is_a_positive_integer(wrong):
+    with pytest.raises((TypeError, ValueError), match="set_num_threads"):
+        set_num_threads(wrong)
+
+
+def test_the_environment_says_how_many(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("TINYTL_NUM_THREADS", raising=False)
+    assert get_num_threads() == 3
+    monkeypatch.setenv("TINYTL_NUM_THREADS", "5")
+    assert get_num_threads() == 5
+    monkeypatch.setenv("TINYTL_NUM_THREADS", "many")
+    monkeypatch.setenv("OMP_NUM_THREADS", "")
+    assert get_num_threads() >= 1
+    set_num_threads(2)
+    assert get_num_threads() == 2
+
+
+def test_a_workspace_is_kept_and_grows():
+    small = workspace("test", 10, np.float32)
+    assert workspace("test", 5, np.float32) is small
+    assert workspace("test", 11, np.float32) is not small
+    assert workspace("test", 5, np.float64).dtype == np.float64
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 5), (7, 2, 3)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
+def test_empty_arrays_begin_with_a_cache_line(shape, dtype):
+    array = empty(shape, dtype)
+    assert array.shape == shape
+    assert array.dtype == dtype
+    assert array.flags.c_contiguous
+    assert array.ctypes.data % LINE == 0 or not array.size
+
+
+def test_pages_are_kept_where_the_system_can():
+    """In a process of its own, for it changes the allocator for good."""
+    assert callable(keep_pages)
+    if os.uname().sysname == "Linux":
+        import subprocess
+        import sys
+
+        code = "import tinytl_kernels.memory as m; print(m.keep_pages())"
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() in ("True", "False")
