@@ -11,7 +11,16 @@ import pytest
 
 import tinytl
 from reference.bench import __main__ as bench
-from reference.bench import measure, networks, profile, rows, table, workloads
+from reference.bench import (
+    l2t,
+    measure,
+    networks,
+    profile,
+    rows,
+    startup,
+    table,
+    workloads,
+)
 from reference.bench.sides import Ours, Theirs
 from tinytl.models import VGG9, resnet32
 
@@ -76,6 +85,14 @@ def test_a_wrong_answer_is_refused_and_the_next_row_is_measured(workers):
     with pytest.raises(measure.WrongResult, match="tinytl wrong differs from torch"):
         measure.measure(rows.tiny(), workers, 0.05)
     assert measure.measure(rows.tiny(), workers[:3], 0.05)
+
+
+def test_a_row_that_fails_ends_the_run_instead_of_hanging_it(capfd):
+    workers = measure.launch([measure.Variant("tinytl", "tinytl")], 1)
+    with pytest.raises(RuntimeError, match="worker of tinytl has ended"):
+        workers[0].ask(row="no such row")
+    measure.stop(workers)
+    assert "KeyError: 'no such row'" in capfd.readouterr().err
 
 
 def test_whoever_does_less_is_wrong():
@@ -154,6 +171,22 @@ def test_both_libraries_do_the_same_work(row):
         found = row.build(side, min(row.batch, 2))()
         results.append([np.asarray(side.numpy(x)) for x in found])
     assert all(measure.error(found, results[1]) < row.allowed for found in results)
+
+
+@pytest.mark.parametrize("form", ["official", "best"])
+def test_every_form_of_an_iteration_has_the_same_hypergradient(form):
+    results = []
+    for side in (Ours(1, False), Theirs(1, False)):
+        found = l2t.iteration(form, width=2, T=1)(side, 2)()
+        results.append([np.asarray(x) for x in found[:1]])
+        results[-1] += [np.asarray(side.numpy(x)) for x in found[1:]]
+    assert len(results[0]) == 1 + 15 * 4  # F, and a weight and a bias of 30 networks
+    assert measure.error(*results) < 1e-3
+
+
+def test_an_import_is_timed_in_a_new_process():
+    (row,) = startup.measure(1, 1, networks=())
+    assert 0 < row["tinytl"][0] < row["torch"][0]
 
 
 @pytest.mark.parametrize("order", [0, 1, 2])

@@ -52,8 +52,9 @@ def ratios(rows: list[Result], path: Path) -> None:
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     axes.axvline(1, color="black", linewidth=0.8)
-    note = "red: goal (of a convolution: the group's mean); black: quartiles"
-    axes.set_xlabel(f"times as fast as PyTorch at its best   ({note})", fontsize=8)
+    axes.set_xlabel("times as fast as PyTorch at its best", fontsize=8)
+    note = "red: goal (convolutions: of the group's mean); black: quartiles"
+    axes.set_title(note, fontsize=8)
     _save(figure, path)
 
 
@@ -76,6 +77,8 @@ def sweep(rows: list[Result], path: Path) -> None:
             axes.set_yscale("log")
             axes.xaxis.set_major_formatter("{x:g}")
             axes.yaxis.set_major_formatter("{x:g}")
+            axes.yaxis.set_minor_formatter(_two_and_five)
+            axes.tick_params(which="both", labelsize=8)
             axes.grid(alpha=0.3, which="both")
         title, below = SWEEPS[kind].split("\n")
         top.set_title(title, fontsize=9)
@@ -100,6 +103,11 @@ def _curves(
     style = {"color": COLOURS[library], "marker": "o", "label": NAMES[library]}
     top.plot(numbers, ms, **style)
     bottom.plot(numbers, mb, **style)
+
+
+def _two_and_five(value: float, _: int) -> str:
+    """Labels between the powers of ten."""
+    return f"{value:g}" if f"{value:e}"[0] in "25" else ""
 
 
 def _save(figure: Any, path: Path) -> None:

@@ -7,28 +7,36 @@ A cold cache is an empty folder; a warm one is the same folder afterwards.
 """
 
 import argparse
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from .measure import ROOT, THREADS
+from .networks import training
+from .sides import SIDES
 
 GOALS = {"import": 0.2, "first step, warm cache": 2.0, "first step, cold cache": 20.0}
+IMPORT = """
+import time, numpy
+start = time.perf_counter()
+import {}
+print(round(time.perf_counter() - start, 4))
+"""
 NETWORKS = ("LeNet-5", "VGG9")
 
 
-def measure(threads: int, rounds: int) -> list[dict[str, Any]]:
+def measure(
+    threads: int, rounds: int, networks: Sequence[str] = NETWORKS
+) -> list[dict[str, Any]]:
     """Seconds of every process, by library."""
     env = {**os.environ, **{f"{n}_NUM_THREADS": str(threads) for n in THREADS}}
     env["PYTHONPATH"] = str(ROOT)
     rows = [_row("import", "import", ("tinytl", "torch"), env, rounds)]
-    for network in NETWORKS:
+    for network in networks:
         with tempfile.TemporaryDirectory() as folder:
             cached = {**env, "NUMBA_CACHE_DIR": folder}
             for kind, sides, times in (
@@ -50,32 +58,24 @@ def _row(
 
 
 def _in_new_process(side: str, what: str, env: dict[str, str]) -> float:
-    done = subprocess.run(
-        [sys.executable, "-m", "reference.bench.startup", side, what],
-        **{"env": env, "cwd": ROOT, "capture_output": True, "check": True},
-    )
-    return float(json.loads(done.stdout.splitlines()[-1]))
+    command = [sys.executable, "-m", "reference.bench.startup", side, what]
+    if what == "import":
+        command[1:] = ["-c", IMPORT.format(side)]
+    options: dict[str, Any] = {"env": env, "cwd": ROOT, "capture_output": True}
+    done = subprocess.run(command, check=True, **options)
+    return float(done.stdout.split()[-1])
 
 
 def main() -> None:
-    """Be the new process: print the seconds. NumPy has been imported before."""
+    """Be the new process: take one training step, and print the seconds."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("side", choices=["tinytl", "torch"])
-    parser.add_argument("what", choices=["import", *NETWORKS])
+    parser.add_argument("side", choices=SIDES)
+    parser.add_argument("network", choices=NETWORKS)
     args = parser.parse_args()
-    if args.what == "import":
-        start = time.perf_counter()
-        __import__(args.side)
-    else:
-        from .networks import training
-        from .sides import SIDES
-
-        threads = int(os.environ["OMP_NUM_THREADS"])
-        side = SIDES[args.side](threads, False)
-        np.random.default_rng(0)  # what NumPy loads late is not the libraries' cost
-        step = training(args.what)(side, 128)
-        start = time.perf_counter()
-        step()
+    side = SIDES[args.side](int(os.environ["OMP_NUM_THREADS"]), False)
+    step = training(args.network)(side, 128)
+    start = time.perf_counter()
+    step()
     print(round(time.perf_counter() - start, 4))
 
 

@@ -128,7 +128,8 @@ def main() -> None:
     for request in requests():
         child = os.fork()
         if child:
-            os.waitpid(child, 0)
+            if os.waitpid(child, 0)[1]:
+                break  # it has failed and said why; whoever waits for it hears the end
             continue
         side = SIDES[args.library](args.threads, args.channels_last)
         serve(side, request["row"], args.kept, args.damage)
