@@ -13,7 +13,16 @@ import pytest
 import simulator
 from simulator import Barrier, Race
 from tinytl_kernels import plain
-from tinytl_kernels.cuda import columns, launch, losses, narrow, norm, pool, product
+from tinytl_kernels.cuda import (
+    columns,
+    geometry,
+    launch,
+    losses,
+    narrow,
+    norm,
+    pool,
+    product,
+)
 from tinytl_kernels.cuda.launch import cuda
 from tinytl_kernels.line import Line
 from tinytl_kernels.shapes import window
@@ -209,6 +218,16 @@ def sums():
     )
 
 
+def sums_and_pools():
+    sums()
+    pools()
+
+
+def all_of_them():
+    pools()
+    convolves_by_columns()
+
+
 def normalises():
     x = 200 * IMAGES.reshape(4, -1)
     e = np.exp(x - x.max(1, keepdims=True))
@@ -222,7 +241,8 @@ USES = {
     pool: pools,
     norm: sums,
     losses: normalises,
-    launch: sums,
+    launch: sums_and_pools,
+    geometry: all_of_them,
 }
 
 
@@ -236,15 +256,11 @@ def mutants():
         (product, "row + m * TILE < size.rows", "row + m * TILE <= size.rows"),
         (product, "k + ty < end", "k + ty <= end"),
         (product, "c < size.columns", "c <= size.columns"),
-        (product, "h >= g.H", "h > g.H"),
-        (product, "left < 0", "left < -9"),
-        (product, "top % g.sh != 0", "False"),
-        (product, "j >= g.J", "j > g.J"),
-        (product, "u * g.dh", "(u + 1) * g.dh"),
-        (columns, "h < g.H", "h <= g.H"),
-        (columns, "h >= 0", "h >= -1"),
-        (columns, "top % g.sh != 0", "False"),
-        (columns, "left // g.sw >= g.J", "left // g.sw > g.J"),
+        (geometry, "h >= g.H", "h > g.H"),
+        (geometry, "h < 0", "h < -1"),
+        (geometry, "u * g.dh", "(u + 1) * g.dh"),
+        (columns, "i < 0", "i < -1"),
+        (columns, "j >= 0", "True"),
         (narrow, "h >= g.H", "h > g.H"),
         (narrow, "f // each", "f"),
         (narrow, "c // width * each", "c"),
@@ -252,12 +268,14 @@ def mutants():
         (pool, "value > best", "value >= best"),
         (pool, "h < 0", "h < -1"),
         (pool, "index[plane, p] == pixel", "True"),
-        (pool, "g.ph - u * g.dh", "g.ph + u * g.dh"),
-        (pool, "left // g.sw < g.J", "left // g.sw <= g.J"),
+        (pool, "g.ph, u * g.dh", "g.pw, u * g.dh"),
+        (pool, "j >= 0 and", "j >= -1 and"),
         (norm, "cuda.threadIdx.x == 0", "True"),
         (norm, "away * away", "away"),
         (losses, "other > shared[t]", "other < shared[t]"),
         (losses, "total += math.exp", "total = math.exp"),
+        (geometry, "start % stride != 0", "False"),
+        (geometry, "start // stride >= count", "start // stride > count"),
         (launch, "half > 0", "half > 1"),
         (launch, "t < half", "t <= half"),
     ]:
@@ -275,11 +293,19 @@ def test_a_changed_line_is_found(monkeypatch, module, old, which, new):
     source = inspect.getsource(module)
     at = [m.start() for m in re.finditer(re.escape(old), source)][which]
     changed = source[:at] + new + source[at + len(old) :]
-    if module is launch:
-        monkeypatch.setattr(norm, "block_sum", None)
-        exec(changed[changed.index("@device\ndef block_sum") :], vars(norm))
+    monkeypatch.setattr(launch, "KERNELS", {})
+    if module in (geometry, launch):  # one function of the device, where it is used
+        first = source.rindex("@device", 0, at)
+        name = re.search(r"def (\w+)", source[first:]).group(1)
+        text = changed[first:].split("\n\n\n")[0]
+        for user in (columns, norm, pool):
+            if name in vars(user):
+                monkeypatch.setattr(user, name, None)
+                for needed in ("device", "Any", "Array", "Geometry"):
+                    known = getattr(geometry, needed)
+                    monkeypatch.setattr(user, needed, known, raising=False)
+                exec(text, vars(user))
     else:
-        monkeypatch.setattr(launch, "KERNELS", {})
         space = {"__name__": module.__name__, "__package__": module.__package__}
         exec(compile(changed, f"{module.__name__} changed", "exec"), space)
         for name, thing in space.items():

@@ -127,10 +127,10 @@ def test_convolution_in_each_form(form, name, dtype, case):
 def test_products_larger_than_a_block(name, groups, dtype):
     """More rows, columns and depth than a tile has, in the high form and the low."""
     view = window("f", (5, 6), 3, 1, 1)
-    for f, c in [(3, 9), (9, 2)]:
+    for f, c in [(4, 9), (9, 4)]:
         sizes = (1, c * groups, 5, 6), (f * groups, c, 3, 3)
         operands = of_three(name, dtype, *sizes, view)
-        assert forms._form(f, c, 1) is product
+        assert forms._form(f, c, groups) is product
         same(name, *operands, view, groups)
 
 

@@ -6,11 +6,13 @@ taken by gathering: each pixel fetches what it contributed to, so that no two th
 write to one place, nothing depends on who comes first, and equal runs give equal bits.
 """
 
+import math
 from collections.abc import Iterator
 
 from .. import namespace
 from ..shapes import Window
-from .launch import Array, Geometry, cuda, geometry, kernel, pixel_grid
+from .geometry import Geometry, geometry, seen, start_of, tap_at, window_at
+from .launch import Array, cuda, kernel, pixel_grid
 
 BLOCK = 1 << 26  # values of the matrix of columns that exist at a time: 256 MB
 
@@ -26,15 +28,9 @@ def unfold_kernel(x: Array, columns: Array, g: Geometry) -> None:
     p0, k0 = cuda.grid(2)
     across, down = cuda.gridsize(2)
     for k in range(k0, columns.shape[0], down):
-        c, u, v = k // (g.U * g.V), k // g.V % g.U, k % g.V
+        tap = tap_at(k, g)
         for p in range(p0, columns.shape[1], across):
-            n, i, j = p // (g.I * g.J), p // g.J % g.I, p % g.J
-            h = i * g.sh - g.ph + u * g.dh
-            w = j * g.sw - g.pw + v * g.dw
-            value = x.dtype.type(0)
-            if h >= 0 and h < g.H and w >= 0 and w < g.W:
-                value = x[n, c, h, w]
-            columns[k, p] = value
+            columns[k, p] = seen(x, 0, start_of(p, g), tap, g)
 
 
 @kernel
@@ -55,36 +51,34 @@ def fold_kernel(columns: Array, gx: Array, g: Geometry) -> None:
             h, w = pixel // g.W, pixel % g.W
             total = gx.dtype.type(0)
             for u in range(g.U):
-                top = h + g.ph - u * g.dh
-                if top < 0 or top % g.sh != 0 or top // g.sh >= g.I:
+                i = window_at(h + g.ph, u * g.dh, g.sh, g.I)
+                if i < 0:
                     continue
                 for v in range(g.V):
-                    left = w + g.pw - v * g.dw
-                    if left < 0 or left % g.sw != 0 or left // g.sw >= g.J:
-                        continue
-                    k = (c * g.U + u) * g.V + v
-                    p = (n * g.I + top // g.sh) * g.J + left // g.sw
-                    total += columns[k, p]
+                    j = window_at(w + g.pw, v * g.dw, g.sw, g.J)
+                    if j >= 0:
+                        k = (c * g.U + u) * g.V + v
+                        total += columns[k, (n * g.I + i) * g.J + j]
             gx[n, c, h, w] = total
 
 
 def unfold(x: Array, window: Window, groups: int) -> Array:
     """Columns of what each window sees: (N,C,H,W) -> (G, C/G*U*V, N*I*J)."""
     n, channels = x.shape[:2]
-    (u, v), (i, j) = window.kernel, window.out
-    columns = namespace(x).empty((channels * u * v, n * i * j), x.dtype)
+    rows, places = channels * math.prod(window.kernel), n * math.prod(window.out)
+    columns = namespace(x).empty((rows, places), x.dtype)
     blocks, threads = pixel_grid(*columns.shape)
-    unfold_kernel.launch(blocks, threads, x, columns, geometry(window))
-    return columns.reshape(groups, -1, n * i * j)
+    whole = x.reshape(n, 1, channels, *window.size)  # one group
+    unfold_kernel.launch(blocks, threads, whole, columns, geometry(window))
+    return columns.reshape(groups, -1, places)
 
 
 def fold(columns: Array, channels: int, window: Window) -> Array:
     """Transpose of unfold: add every column's values to the pixels they came from."""
-    (h, w), (i, j) = window.size, window.out
-    n = columns.shape[-1] // (i * j)
-    gx = namespace(columns).empty((n, channels, h, w), columns.dtype)
+    n = columns.shape[-1] // math.prod(window.out)
+    gx = namespace(columns).empty((n, channels, *window.size), columns.dtype)
     flat = columns.reshape(-1, columns.shape[-1])
-    blocks, threads = pixel_grid(n * channels, h * w)
+    blocks, threads = pixel_grid(n * channels, math.prod(window.size))
     fold_kernel.launch(blocks, threads, flat, gx, geometry(window))
     return gx
 
@@ -114,7 +108,7 @@ def conv_dx(gy: Array, w: Array, window: Window, groups: int) -> Array:
 def conv_dw(x: Array, gy: Array, window: Window, groups: int) -> Array:
     """gw = gy times transposed columns, added up; see plain.conv_dw."""
     n, channels, filters = len(x), x.shape[1], gy.shape[1]
-    size = channels // groups * window.kernel[0] * window.kernel[1]
+    size = channels // groups * math.prod(window.kernel)
     gw = namespace(x).zeros((groups, filters // groups, size), x.dtype)
     for images in _blocks(n, channels, window):
         columns = unfold(x[images], window, groups)
@@ -129,6 +123,6 @@ def _by_group(gy: Array, groups: int) -> Array:
 
 
 def _blocks(n: int, channels: int, window: Window) -> Iterator[slice]:
-    (u, v), (i, j) = window.kernel, window.out
-    step = max(1, BLOCK // max(1, channels * u * v * i * j))
+    one = channels * math.prod(window.kernel) * math.prod(window.out)
+    step = max(1, BLOCK // max(1, one))
     return (slice(k, k + step) for k in range(0, n, step))

@@ -11,12 +11,9 @@ float is float64 on the device, where one such number makes a whole formula slow
 
 import importlib
 from collections.abc import Callable
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from ..devices import INSTALL
-from ..shapes import Window
 
 Array = Any  # a CuPy array
 Int32 = Any  # np.int32
@@ -74,36 +71,6 @@ def kernel(function: Callable[..., None]) -> Kernel:
 def device(function: Callable[..., Any]) -> Callable[..., Any]:
     """Make a function one that kernels can call; its code is put in their place."""
     return cuda.jit(function, device=True, inline="always")
-
-
-class Geometry(NamedTuple):
-    """A Window in the numbers that kernels use: sizes, strides, padding, dilation."""
-
-    H: Int32
-    W: Int32
-    U: Int32
-    V: Int32
-    I: Int32  # noqa: E741
-    J: Int32
-    sh: Int32
-    sw: Int32
-    ph: Int32
-    pw: Int32
-    dh: Int32
-    dw: Int32
-
-
-def geometry(window: Window) -> Geometry:
-    """The numbers of a window."""
-    pairs = (
-        window.size,
-        window.kernel,
-        window.out,
-        window.stride,
-        window.padding,
-        window.dilation,
-    )
-    return Geometry(*(np.int32(n) for pair in pairs for n in pair))
 
 
 def flat_grid(size: int) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -10,17 +10,8 @@ import numpy as np
 
 from .. import namespace
 from ..shapes import Window
-from .launch import (
-    THREADS,
-    Array,
-    Geometry,
-    Int32,
-    block_sum,
-    cuda,
-    geometry,
-    kernel,
-    pixel_grid,
-)
+from .geometry import Geometry, geometry, seen, start_of, tap_at, window_at
+from .launch import THREADS, Array, Int32, block_sum, cuda, kernel, pixel_grid
 
 
 @kernel
@@ -70,16 +61,15 @@ def narrow_conv_dx(gy: Array, w: Array, gx: Array, each: Int32, g: Geometry) -> 
         for pixel in range(p0, g.H * g.W, across):
             total = gx.dtype.type(0)
             for u in range(g.U):
-                top = pixel // g.W + g.ph - u * g.dh
-                if top < 0 or top % g.sh != 0 or top // g.sh >= g.I:
+                i = window_at(pixel // g.W + g.ph, u * g.dh, g.sh, g.I)
+                if i < 0:
                     continue
                 for v in range(g.V):
-                    left = pixel % g.W + g.pw - v * g.dw
-                    if left < 0 or left % g.sw != 0 or left // g.sw >= g.J:
+                    j = window_at(pixel % g.W + g.pw, v * g.dw, g.sw, g.J)
+                    if j < 0:
                         continue
                     for f in range(first, first + each):
-                        at = gy[n, f, top // g.sh, left // g.sw]
-                        total += w[f, c % width, u, v] * at
+                        total += w[f, c % width, u, v] * gy[n, f, i, j]
             gx[n, c, pixel // g.W, pixel % g.W] = total
 
 
@@ -87,25 +77,23 @@ def narrow_conv_dx(gy: Array, w: Array, gx: Array, each: Int32, g: Geometry) -> 
 def narrow_conv_dw(x: Array, gy: Array, gw: Array, each: Int32, g: Geometry) -> None:
     """gw[f,c,u,v] = sum over n,i,j of gy[n,f,i,j] * x[n, c, i*s-p+u*d, j*s-p+v*d].
 
+    x is (N,G,C/G,H,W), gy (N,F,I*J), gw (F,C/G*U*V).
     A block computes one weight: its threads share the windows, and add up in pairs.
     Traffic. x and gy are read once for each of a filter's weights, from cache if a
     channel of the batch fits there.
     Arithmetic. 2 per value read. Limit: memory, or the few blocks that F C/G U V are.
     """
     shared = cuda.shared.array(THREADS, gw.dtype)
-    k = cuda.blockIdx.x
-    f, v, u = k // (gw.shape[1] * g.U * g.V), k % g.V, k // g.V % g.U
-    c = k // (g.U * g.V) % gw.shape[1]
-    channel = f // each * gw.shape[1] + c
+    f, k = cuda.blockIdx.x // gw.shape[1], cuda.blockIdx.x % gw.shape[1]
+    tap = tap_at(k, g)
     total = gw.dtype.type(0)
-    for p in range(cuda.threadIdx.x, x.shape[0] * g.I * g.J, cuda.blockDim.x):
-        n, i, j = p // (g.I * g.J), p // g.J % g.I, p % g.J
-        h, w = i * g.sh - g.ph + u * g.dh, j * g.sw - g.pw + v * g.dw
-        if h >= 0 and h < g.H and w >= 0 and w < g.W:
-            total += gy[n, f, i, j] * x[n, channel, h, w]
+    for p in range(cuda.threadIdx.x, x.shape[0] * gy.shape[2], cuda.blockDim.x):
+        window = start_of(p, g)
+        value = seen(x, f // each, window, tap, g)
+        total += gy[window[0], f, p % gy.shape[2]] * value
     total = block_sum(total, shared)
     if cuda.threadIdx.x == 0:
-        gw[f, c, u, v] = total
+        gw[f, k] = total
 
 
 def conv(x: Array, w: Array, y: Array, window: Window, groups: int) -> None:
@@ -124,8 +112,11 @@ def conv_dx(gy: Array, w: Array, gx: Array, window: Window, groups: int) -> None
 
 def conv_dw(x: Array, gy: Array, window: Window, groups: int) -> Array:
     """gw (F,C/G,U,V)."""
-    filters, channels = gy.shape[1], x.shape[1] // groups
-    gw = namespace(x).empty((filters, channels, *window.kernel), x.dtype)
+    n, filters, channels = len(x), gy.shape[1], x.shape[1] // groups
+    size = channels * math.prod(window.kernel)
+    gw = namespace(x).empty((filters, size), x.dtype)
+    x = x.reshape(n, groups, channels, *window.size)
+    gy = gy.reshape(n, filters, -1)
     each, g = np.int32(filters // groups), geometry(window)
     narrow_conv_dw.launch((gw.size,), (THREADS,), x, gy, gw, each, g)
-    return gw
+    return gw.reshape(filters, channels, *window.kernel)

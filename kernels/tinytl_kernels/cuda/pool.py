@@ -6,7 +6,8 @@ import numpy as np
 
 from .. import namespace
 from ..shapes import Window
-from .launch import Array, Geometry, cuda, geometry, kernel, pixel_grid
+from .geometry import Geometry, geometry, window_at
+from .launch import Array, cuda, kernel, pixel_grid
 
 
 @kernel
@@ -72,15 +73,14 @@ def collect(gy: Array, index: Array, gx: Array, g: Geometry) -> None:
         for pixel in range(p0, g.H * g.W, across):
             total = gx.dtype.type(0)
             for u in range(g.U):
-                top = pixel // g.W + g.ph - u * g.dh
-                if top < 0 or top % g.sh != 0 or top // g.sh >= g.I:
+                i = window_at(pixel // g.W + g.ph, u * g.dh, g.sh, g.I)
+                if i < 0:
                     continue
                 for v in range(g.V):
-                    left = pixel % g.W + g.pw - v * g.dw
-                    if left >= 0 and left % g.sw == 0 and left // g.sw < g.J:
-                        p = top // g.sh * g.J + left // g.sw
-                        if index[plane, p] == pixel:
-                            total += gy[plane, p]
+                    j = window_at(pixel % g.W + g.pw, v * g.dw, g.sw, g.J)
+                    p = i * g.J + j
+                    if j >= 0 and index[plane, p] == pixel:
+                        total += gy[plane, p]
             gx[plane, pixel] = total
 
 
@@ -122,13 +122,13 @@ def window_sum_dx(gy: Array, gx: Array, g: Geometry) -> None:
         for pixel in range(p0, g.H * g.W, across):
             total = gx.dtype.type(0)
             for u in range(g.U):
-                top = pixel // g.W + g.ph - u * g.dh
-                if top < 0 or top % g.sh != 0 or top // g.sh >= g.I:
+                i = window_at(pixel // g.W + g.ph, u * g.dh, g.sh, g.I)
+                if i < 0:
                     continue
                 for v in range(g.V):
-                    left = pixel % g.W + g.pw - v * g.dw
-                    if left >= 0 and left % g.sw == 0 and left // g.sw < g.J:
-                        total += gy[plane, top // g.sh, left // g.sw]
+                    j = window_at(pixel % g.W + g.pw, v * g.dw, g.sw, g.J)
+                    if j >= 0:
+                        total += gy[plane, i, j]
             gx[plane, pixel] = total
 
 

@@ -19,17 +19,8 @@ import numpy as np
 
 from .. import namespace
 from ..shapes import Window
-from .launch import (
-    SIMULATED,
-    TILE,
-    Array,
-    Geometry,
-    Int32,
-    Kernel,
-    cuda,
-    device,
-    geometry,
-)
+from .geometry import Geometry, geometry, pixel_at, returned, seen, start_of, tap_at
+from .launch import SIMULATED, TILE, Array, Int32, Kernel, cuda, device
 
 EACH = 2 if SIMULATED else 4  # columns of the result that a thread computes
 FILL = 4 if SIMULATED else 432  # blocks that keep a large GPU busy
@@ -105,8 +96,8 @@ def product(name: str, forms: Forms, tall: int) -> Kernel:
                 a_tile[tx, ty + m * TILE] = value
             for n in range(EACH):
                 inside = column + n * TILE < size.columns and k + ty < end
-                seen = (at[n, 0], at[n, 1], at[n, 2])
-                value = right(b, q, seen, depth, g) if inside else zero
+                place_b = (at[n, 0], at[n, 1], at[n, 2])
+                value = right(b, q, place_b, depth, g) if inside else zero
                 b_tile[ty, tx + n * TILE] = value
             cuda.syncthreads()
             for s in range(TILE):
@@ -129,54 +120,9 @@ def product(name: str, forms: Forms, tall: int) -> Kernel:
 
 
 @device
-def _window_at(p: int, g: Geometry) -> tuple[int, int, int]:
-    """Window p = (n, i, j): its image, and the row and column where it begins."""
-    n, i, j = p // (g.I * g.J), p // g.J % g.I, p % g.J
-    return n, i * g.sh - g.ph, j * g.sw - g.pw
-
-
-@device
-def _tap_at(k: int, g: Geometry) -> tuple[int, int, int]:
-    """Place k = (c, u, v) of a window: its channel, and how far in the pixel is."""
-    c, u, v = k // (g.U * g.V), k // g.V % g.U, k % g.V
-    return c, u * g.dh, v * g.dw
-
-
-@device
-def _pixel_at(p: int, g: Geometry) -> tuple[int, int, int]:
-    """Pixel p = (n, h, w): its image, and its place in the padded image."""
-    n, h, w = p // (g.H * g.W), p // g.W % g.H, p % g.W
-    return n, h + g.ph, w + g.pw
-
-
-@device
-def _seen(x: Array, q: int, window: Any, tap: Any, g: Geometry) -> Any:
-    """What the window sees at the tap; padding is 0."""
-    h, w = window[1] + tap[1], window[2] + tap[2]
-    if h < 0 or h >= g.H or w < 0 or w >= g.W:
-        return x.dtype.type(0)
-    return x[window[0], q, tap[0], h, w]
-
-
-@device
 def _seen_by(x: Array, q: int, tap: Any, window: Any, g: Geometry) -> Any:
     """The same, transposed."""
-    return _seen(x, q, window, tap, g)
-
-
-@device
-def _returned(gy: Array, q: int, pixel: Any, tap: Any, g: Geometry) -> Any:
-    """The gradient of the window that saw the pixel at the tap, or 0.
-
-    That window began where the tap's distance from the pixel leads, if one does there.
-    """
-    top, left = pixel[1] - tap[1], pixel[2] - tap[2]
-    if top < 0 or left < 0 or top % g.sh != 0 or left % g.sw != 0:
-        return gy.dtype.type(0)
-    i, j = top // g.sh, left // g.sw
-    if i >= g.I or j >= g.J:
-        return gy.dtype.type(0)
-    return gy[pixel[0], q, tap[0], i, j]
+    return seen(x, q, window, tap, g)
 
 
 @device
@@ -219,9 +165,9 @@ def _to_parts(gw: Array, q: int, part: int, f: int, k: int, value: Any) -> None:
     gw[part, q, f, k] = value
 
 
-CONV = Forms(_whole, _weight, _window_at, _tap_at, _seen, _to_planes)
-DX = Forms(_by_filter, _weight_transposed, _pixel_at, _tap_at, _returned, _to_planes)
-DW = Forms(_by_image, _arrived, _tap_at, _window_at, _seen_by, _to_parts)
+CONV = Forms(_whole, _weight, start_of, tap_at, seen, _to_planes)
+DX = Forms(_by_filter, _weight_transposed, pixel_at, tap_at, returned, _to_planes)
+DW = Forms(_by_image, _arrived, tap_at, start_of, _seen_by, _to_parts)
 
 _conv, _conv_low = product("conv", CONV, 4), product("conv", CONV, 1)
 _conv_dx, _conv_dx_low = product("conv_dx", DX, 4), product("conv_dx", DX, 1)
