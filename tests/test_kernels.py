@@ -110,12 +110,20 @@ def test_max_pooling_and_its_scatter_equal_the_plain_ones(name, case):
     x, view = case
     with use_kernels(name):
         kernels = kernels_for(x)
-    index = kernels.max_pool_index(x, view)
-    assert np.array_equal(index, plain.max_pool_index(x, view))
-    g = np.random.default_rng(0).standard_normal(index.shape).astype(x.dtype)
-    ours, theirs = (k.scatter(g, index, view.size) for k in (kernels, plain))
-    assert ours.dtype == theirs.dtype == x.dtype
-    np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+    for order in ((0, 1, 2, 3), (0, 2, 3, 1)):
+        back = np.argsort(order)
+        seen = np.ascontiguousarray(x.transpose(order)).transpose(back)
+        (y, index), (best, place) = (k.max_pool(seen, view) for k in (kernels, plain))
+        assert np.array_equal(y, best, equal_nan=True)
+        assert np.array_equal(index, place)
+        assert y.dtype == x.dtype
+        assert index.dtype == place.dtype == np.int32
+        g = np.random.default_rng(0).standard_normal(index.shape).astype(x.dtype)
+        ours, theirs = (k.scatter(g, index, view) for k in (kernels, plain))
+        assert ours.dtype == theirs.dtype == x.dtype
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-6)
+        gathered = (k.gather(seen, index) for k in (kernels, plain))
+        assert np.array_equal(*gathered, equal_nan=True)
 
 
 @pytest.mark.parametrize("name", available())

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from ..line import Line
+from ..memory import empty
 from ..threads import run
 from . import norm_lanes, norm_planes
-from .layout import empty
 from .norm_lanes import CHUNKS
 
 Array = np.ndarray

@@ -6,6 +6,7 @@ size, I J output size. Images are (N, C, H, W). No kernel writes to its argument
 
 from .conv import conv, conv_dw, conv_dx, crop, fold, pad, unfold
 from .elementwise import keep
+from .matmul import matmul
 from .norm import (
     add_per_channel,
     line,
@@ -17,7 +18,7 @@ from .norm import (
     moments,
     sum_per_channel,
 )
-from .pool import gather, max_pool_index, scatter, sum_pool, sum_pool_dx
+from .pool import gather, max_pool, scatter, sum_pool, sum_pool_dx
 from .resize import resample
 
 __all__ = [
@@ -35,7 +36,8 @@ __all__ = [
     "line_mix_gated",
     "line_sums",
     "line_sums2",
-    "max_pool_index",
+    "matmul",
+    "max_pool",
     "moments",
     "pad",
     "resample",

@@ -2,19 +2,19 @@
 
 import numpy as np
 
-from ..shapes import Pair, Window
+from ..shapes import Window
 from .conv import crop, pad
 
 Array = np.ndarray
 
 
-def max_pool_index(x: Array, window: Window) -> Array:
-    """Where each window's largest value is: h * W + w of the pixel, int64.
+def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
+    """Each window's largest value, and where it is: h * W + w of the pixel, int32.
 
     The first of equal values wins, in reading order; padding never wins; a NaN does,
     and the last NaN, as in torch.
 
-    Shapes. x (N,C,H,W) -> (N,C,I,J).
+    Shapes. x (N,C,H,W) -> (N,C,I,J), twice.
     """
     padded = pad(x, window, -np.inf)
     (u_size, v_size), (d, e) = window.kernel, window.dilation
@@ -34,7 +34,7 @@ def max_pool_index(x: Array, window: Window) -> Array:
     )
     start = rows[:, None] * window.size[1] + columns  # pixel of each window's place 0
     steps = (np.arange(u_size) * d)[:, None] * window.size[1] + np.arange(v_size) * e
-    return start + steps.ravel()[place]
+    return best, (start + steps.ravel()[place]).astype(np.int32)
 
 
 def _first_place(window: Window) -> Array:
@@ -58,10 +58,10 @@ def gather(x: Array, index: Array) -> Array:
     return flat.reshape(index.shape)
 
 
-def scatter(g: Array, index: Array, size: Pair) -> Array:
+def scatter(g: Array, index: Array, window: Window) -> Array:
     """Transpose of gather: zeros of (N,C,H,W) with g added at its pixels."""
-    n, c, i, j = g.shape
-    h, w = size
+    n, c = g.shape[:2]
+    h, w = window.size
     first = np.arange(n * c).reshape(n, c, 1, 1) * (h * w)
     total = np.bincount((first + index).ravel(), g.ravel(), minlength=n * c * h * w)
     return total.astype(g.dtype).reshape(n, c, h, w)
