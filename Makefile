@@ -37,7 +37,9 @@ bench: .venv/test
 	$(BIN)/python -m reference.bench
 
 gpu-check: .venv/bin/python
-	PIP="$(PIP)" $(BIN)/python -m reference.gpu.gpu_check
+	@$(BIN)/python -m reference.gpu.gpu_check --machine
+	$(PIP) -e ".[test,cuda]"
+	$(ONE_THREAD) $(BIN)/python -m reference.gpu.gpu_check
 
 # step(name, command): run it, and note the seconds that it took
 define step

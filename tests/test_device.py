@@ -8,14 +8,13 @@ the set for GPUs give the same is tested there, and of a whole training step at 
 import os
 import subprocess
 import sys
-import types
 from pathlib import Path
 
 import numpy as np
 import pytest
-import tinytl_kernels
 import torch
-from tinytl_kernels import devices, plain
+from plain_gpu import plain_gpu
+from tinytl_kernels import devices
 from training import Training, adam_and_warm_up, sgd_and_cosine
 
 import tinytl
@@ -27,50 +26,10 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def gpu(monkeypatch):
-    """The stand-in for CuPy, with the plain kernels behind it."""
-    monkeypatch.syspath_prepend(str(ROOT / "tests" / "cuda"))
-    monkeypatch.delitem(sys.modules, "cupy", raising=False)
-    monkeypatch.delitem(sys.modules, "cupy.cuda", raising=False)
-    import standin
-
-    cupy = standin.install()
-    for name in ("cupy", "cupy.cuda"):  # so that monkeypatch takes them away again
-        monkeypatch.setitem(sys.modules, name, sys.modules.pop(name))
-    runtime = types.SimpleNamespace(memGetInfo=lambda: (3 * 10**9, 40 * 10**9))
-    monkeypatch.setattr(cupy.cuda, "runtime", runtime, raising=False)
-    place = types.SimpleNamespace(allocate=lambda size: size)
-    monkeypatch.setattr(
-        cupy.cuda, "get_allocator", lambda: place.allocate, raising=False
-    )
-    monkeypatch.setattr(
-        cupy.cuda,
-        "set_allocator",
-        lambda function: setattr(place, "allocate", function),
-        raising=False,
-    )
-    pool = types.SimpleNamespace(free_bytes=lambda: 5 * 10**6)
-    monkeypatch.setattr(cupy, "get_default_memory_pool", lambda: pool, raising=False)
-
-    def bare(value):
-        if hasattr(value, "_fields"):
-            return type(value)(*map(bare, value))
-        return value._array if isinstance(value, cupy.ndarray) else value
-
-    def behind(name):
-        def kernel(*arguments):
-            return standin.wrap(getattr(plain, name)(*map(bare, arguments)))
-
-        return kernel
-
-    behind_all = types.SimpleNamespace(**{n: behind(n) for n in plain.__all__})
-    load = tinytl_kernels._load
-    monkeypatch.setattr(
-        tinytl_kernels, "_load", lambda n: behind_all if n == "cuda" else load(n)
-    )
-    devices._explain_lack_of_memory.cache_clear()
-    yield types.SimpleNamespace(cupy=cupy, waits=standin.waits, place=place)
-    devices._explain_lack_of_memory.cache_clear()
+def gpu():
+    """A GPU that is not there, see ``plain_gpu``."""
+    with plain_gpu() as found:
+        yield found
 
 
 def there(values, **options):
@@ -405,20 +364,12 @@ def test_a_snapshot_comes_back_to_where_the_module_is(gpu):
 # -- the real kernels ------------------------------------------------------------------
 
 
-SIMULATED = """
-import simulator, standin
-standin.install()
-simulator.install()
-import simulated_training
-"""
-
-
 def test_training_in_the_simulator_equals_the_cpu():
     """With the kernels that a GPU would run, in a process where Numba simulates one."""
     folders = os.pathsep.join(str(ROOT / p) for p in ("", "tests", "tests/cuda"))
     settings = {"NUMBA_ENABLE_CUDASIM": "1", "TINYTL_KERNELS": "plain"}
     done = subprocess.run(
-        [sys.executable, "-c", SIMULATED],
+        [sys.executable, "-c", "import simulated, simulated_training"],
         env={**os.environ, **settings, "PYTHONPATH": folders},
         capture_output=True,
         text=True,
