@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from tinytl_kernels import kernels_for
 
 from ..operators import Operand
 from ..tensor import Tensor, record
@@ -57,7 +58,7 @@ def _matmul(x: Tensor, z: Tensor) -> Tensor:
         return reshape(_matmul(rows, z), (*x.shape[:-1], z.shape[-1]))
     xs, zs = x.shape, z.shape
     return record(
-        x.data @ z.data,
+        kernels_for(x.data).matmul(x.data, z.data),
         (x, lambda g: sum_to(_matmul(g, transpose(z, -1, -2)), xs)),
         (z, lambda g: sum_to(_matmul(transpose(x, -1, -2), g), zs)),
     )

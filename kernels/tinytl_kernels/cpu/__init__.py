@@ -5,12 +5,13 @@ first time on a machine; the result is kept on disk beside the source.
 """
 
 from ..plain import (
-    keep,
     resample,
     sum_pool,
     sum_pool_dx,
 )
 from .conv import conv, conv_dw, conv_dx
+from .matmul import matmul
+from .elementwise import keep, ramp, sigmoid, softplus, softplus_dx
 from .norm import (
     add_per_channel,
     line,
@@ -37,10 +38,15 @@ __all__ = [
     "line_mix_gated",
     "line_sums",
     "line_sums2",
+    "matmul",
     "max_pool",
     "moments",
+    "ramp",
     "resample",
     "scatter",
+    "sigmoid",
+    "softplus",
+    "softplus_dx",
     "sum_per_channel",
     "sum_pool",
     "sum_pool_dx",

@@ -59,8 +59,14 @@ class _VectorModel(models.PrimitiveModel):
         super().__init__(manager, vector, ir.VectorType(scalar, count))
 
 
-def address(context: Any, builder: Any, kind: types.Type, array: Any, i: Any) -> Any:
-    """Emit: where array[i] lies in memory."""
+def address(context: Any, builder: Any, kind: Any, array: Any, i: Any) -> Any:
+    """Emit: where array[i] lies in memory.
+
+    Raises:
+        TypeError: the array is not flat, or has gaps between its numbers.
+    """
+    if kind.layout != "C" or kind.ndim != 1:
+        raise TypeError(f"vectors lie in flat arrays without gaps, not in {kind}")
     return builder.gep(context.make_array(kind)(context, builder, array).data, [i])
 
 

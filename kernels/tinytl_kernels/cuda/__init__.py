@@ -7,6 +7,7 @@ are made in a fixed order, without atomics, so that equal runs give equal bits.
 from .elementwise import keep
 from .forms import conv, conv_dw, conv_dx
 from .losses import log_softmax, softmax
+from .matmul import matmul
 from .norm import (
     add_per_channel,
     line,
@@ -36,6 +37,7 @@ __all__ = [
     "line_sums",
     "line_sums2",
     "log_softmax",
+    "matmul",
     "max_pool",
     "moments",
     "resample",

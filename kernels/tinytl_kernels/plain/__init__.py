@@ -5,7 +5,7 @@ size, I J output size. Images are (N, C, H, W). No kernel writes to its argument
 """
 
 from .conv import conv, conv_dw, conv_dx, crop, fold, pad, unfold
-from .elementwise import keep
+from .elementwise import keep, ramp, sigmoid, softplus, softplus_dx
 from .matmul import matmul
 from .norm import (
     add_per_channel,
@@ -40,8 +40,12 @@ __all__ = [
     "max_pool",
     "moments",
     "pad",
+    "ramp",
     "resample",
     "scatter",
+    "sigmoid",
+    "softplus",
+    "softplus_dx",
     "sum_per_channel",
     "sum_pool",
     "sum_pool_dx",

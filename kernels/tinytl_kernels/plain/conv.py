@@ -84,7 +84,8 @@ def conv_dw(x: Array, gy: Array, window: Window, groups: int) -> Array:
 def unfold(x: Array, window: Window, groups: int) -> Array:
     """Columns of what each window sees: (N,C,H,W) -> (G, C/G*U*V, N*I*J)."""
     n, channels = x.shape[:2]
-    (i, j), (u, v) = window.out, window.kernel
+    i, j = window.out
+    u, v = window.kernel
     seen = sliding_window_view(pad(x, window), window.reach, axis=(2, 3))
     seen = seen[:, :, :: window.stride[0], :: window.stride[1]]  # a view: no copy yet
     seen = seen[:, :, :i, :j, :: window.dilation[0], :: window.dilation[1]]
@@ -94,7 +95,8 @@ def unfold(x: Array, window: Window, groups: int) -> Array:
 
 def fold(columns: Array, channels: int, window: Window) -> Array:
     """Transpose of unfold: add every column's values to the pixels they came from."""
-    (u_size, v_size), (i, j) = window.kernel, window.out
+    u_size, v_size = window.kernel
+    i, j = window.out
     n = columns.shape[2] // (i * j)
     columns = columns.reshape(channels, u_size, v_size, n, i, j)
     total = np.zeros((channels, n, *window.extent), columns.dtype)
@@ -133,6 +135,7 @@ def _by_group(gy: Array, groups: int) -> Array:
 
 
 def _blocks(n: int, channels: int, window: Window) -> Iterator[slice]:
-    (u, v), (i, j) = window.kernel, window.out
+    u, v = window.kernel
+    i, j = window.out
     step = max(1, BLOCK // max(1, channels * u * v * i * j))
     return (slice(k, k + step) for k in range(0, n, step))

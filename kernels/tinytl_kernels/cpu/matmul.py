@@ -1,0 +1,68 @@
+"""Products of large matrices, with the blocks that convolutions are made of.
+
+BLAS has threads of its own, which stay awake after a product and take the cores from
+ours, and it may have been built for an older processor than this one.
+"""
+
+import numba
+import numpy as np
+
+from ..memory import empty
+from ..threads import run
+from .product import ROWS, block, filled, pack, panel
+from .simd import BITS
+
+Array = np.ndarray
+
+SMALL = 1 << 18  # products below which BLAS, on one thread, is faster
+
+
+def matmul(x: Array, z: Array) -> Array:
+    """Y = X Z over the last two dimensions; see plain.matmul."""
+    ours = x.ndim == z.ndim == 2 and x.dtype in (np.float32, np.float64)
+    rows, depth = x.shape[-2:]
+    columns = z.shape[-1]
+    if not ours or rows < ROWS or not depth or rows * depth * columns < SMALL:
+        return x @ z
+    by_columns = x.T.flags.c_contiguous
+    numbers = np.ascontiguousarray(x.T if by_columns else x).reshape(-1)
+    steps = (1, rows) if by_columns else (depth, 1)
+    width = panel(columns, x.dtype)
+    room = filled(columns, width)
+    y = empty((rows, columns), x.dtype)
+    run(
+        _multiply,
+        -(-rows // ROWS),
+        (numbers, *steps),
+        (pack(z, width), depth, width),
+        y,
+        room,
+        scratch=(ROWS * room, x.dtype),
+        work=rows * depth * columns,
+    )
+    return y
+
+
+@numba.njit(nogil=True, cache=True)
+def _multiply(first, last, scratch, x, z, y, room):  # type: ignore[no-untyped-def]
+    """Blocks of rows first..last-1; the last block may overlap the one before."""
+    numbers, row, step = x
+    packed, depth, width = z
+    rows, columns = y.shape
+    flat = y.reshape(-1)
+    own = room == columns
+    for k in range(first, last):
+        i = min(k * ROWS, rows - ROWS)
+        out = (flat, i * columns) if own else (scratch, 0)
+        a = (numbers, i * row, row, 0, step)
+        for q in range(0, room, width):
+            b = (packed, q * depth, 0, width)
+            c = (out[0], out[1] + q, room)
+            if width > BITS // 8 // y.itemsize:
+                block(ROWS, 2, (1, depth), a, b, c, False)
+            else:
+                block(ROWS, 1, (1, depth), a, b, c, False)
+        if not own:
+            for r in range(ROWS):
+                for j in range(columns):
+                    y[i + r, j] = scratch[r * room + j]

@@ -1,0 +1,50 @@
+"""Compiled products of matrices against NumPy's, in every order of memory."""
+
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+from tinytl_kernels import use_kernels
+from tinytl_kernels.cpu.product import ROWS
+
+SIZES = [(128, 400, 120), (ROWS, 300, 17), (ROWS + 1, 70, 500), (33, 129, 65)]
+
+
+@pytest.fixture
+def matmul(monkeypatch):
+    """The compiled form, for small products too."""
+    with use_kernels("cpu"):
+        module = sys.modules["tinytl_kernels.cpu.matmul"]
+        monkeypatch.setattr(module, "SMALL", 0)
+        yield module.matmul
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("order", ["rows", "columns", "neither"])
+def test_products_equal_numpy(size, dtype, order, matmul):
+    m, k, columns = size
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((m, k)).astype(dtype)
+    z = rng.standard_normal((k, columns)).astype(dtype)
+    wanted = x.astype(float) @ z.astype(float)
+    if order == "columns":
+        x, z = np.asfortranarray(x), np.asfortranarray(z)
+    if order == "neither":
+        x, z = np.repeat(x, 2, axis=1)[:, ::2], np.repeat(z, 2, axis=0)[::2]
+    got = matmul(x, z)
+    assert got.dtype == dtype
+    tolerance = 1e-13 if dtype == "float64" else 1e-6
+    assert np.abs(got - wanted).max() <= tolerance * np.abs(wanted).max() * k**0.5
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [((3, 4), (4, 5)), ((2, 3, 4), (4, 5)), ((0, 4), (4, 5)), ((9, 0), (0, 5))],
+)
+def test_what_is_small_or_stacked_is_left_to_numpy(left, right, matmul):
+    x, z = np.ones(left), np.ones(right)
+    np.testing.assert_array_equal(matmul(x, z), x @ z)
