@@ -11,7 +11,7 @@ import cupy
 import numpy as np
 import pytest
 import simulator
-from simulator import Barrier, Race
+from simulator import Barrier, Precision, Race
 from tinytl_kernels import plain
 from tinytl_kernels.cuda import (
     columns,
@@ -98,6 +98,10 @@ def wrong_dimensions(x, y):
     y[cuda.grid(1)] = x[cuda.grid(1), 0]
 
 
+def float64_inside(x, y):
+    y[cuda.grid(1)] = np.float64(0.1) * x[cuda.grid(1)]
+
+
 def nothing_written(x, y):
     tile = cuda.shared.array(4, x.dtype)
     y[cuda.grid(1)] = tile[cuda.threadIdx.x]
@@ -123,6 +127,7 @@ def test_what_is_right_passes(monkeypatch, order):
         (one_too_far, IndexError),
         (before_the_first, IndexError),
         (wrong_dimensions, IndexError),
+        (float64_inside, Precision),
     ],
 )
 def test_what_is_wrong_is_found(monkeypatch, function, error, order):

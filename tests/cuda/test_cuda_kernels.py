@@ -294,3 +294,11 @@ def test_a_step_of_descent(options, shape, dtype):
                 np.testing.assert_allclose(a.get(), b, rtol=1e-5, atol=1e-6)
         expected, v = plain_step(expected, g, v, *options)
         actual, w = cuda.sgd_step(actual, on_device(g), w, *options)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_products_of_matrices(dtype):
+    for a, b in [((3, 4), (4, 5)), ((4,), (2, 4, 3)), ((2, 1, 3, 4), (3, 4, 2))]:
+        x, z = numbers(dtype, *a), numbers(dtype, *b, seed=1)
+        actual = cuda.matmul(on_device(x), on_device(z))
+        np.testing.assert_allclose(actual.get(), x @ z, rtol=1e-5, atol=1e-5)
