@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tinytl_kernels import Array
+from tinytl_kernels import Array, kernels_for
 
 from .optimizer import Optimizer, State, in_range
 
@@ -46,17 +46,17 @@ def sgd_step(
     Source: Polyak 1964; Sutskever et al. 2013 for nesterov, in torch's form, where lr
     multiplies v instead of being inside of it.
     """
-    g = -gradient if maximize else gradient
-    if weight_decay:
-        g = g + weight_decay * parameter
-    if not momentum:
-        return parameter - lr * g, {}
-    if "momentum_buffer" in state:
-        v = momentum * state["momentum_buffer"] + (1 - dampening) * g
-    else:
-        v = g
-    step = g + momentum * v if nesterov else v
-    return parameter - lr * step, {"momentum_buffer": v}
+    p, v = kernels_for(parameter).sgd_step(
+        parameter,
+        -gradient if maximize else gradient,
+        state.get("momentum_buffer"),
+        lr,
+        momentum,
+        dampening,
+        weight_decay,
+        nesterov,
+    )
+    return p, {} if v is None else {"momentum_buffer": v}
 
 
 class SGD(Optimizer):

@@ -6,12 +6,13 @@ first time on a machine; the result is kept on disk beside the source.
 
 from ..plain import (
     resample,
+    sgd_step,
     sum_pool,
     sum_pool_dx,
 )
 from .conv import conv, conv_dw, conv_dx
-from .matmul import matmul
 from .elementwise import keep, ramp, sigmoid, softplus, softplus_dx
+from .matmul import matmul
 from .norm import (
     add_per_channel,
     line,
@@ -44,6 +45,7 @@ __all__ = [
     "ramp",
     "resample",
     "scatter",
+    "sgd_step",
     "sigmoid",
     "softplus",
     "softplus_dx",

@@ -20,6 +20,7 @@ from .norm import (
 )
 from .pool import gather, max_pool, scatter, sum_pool, sum_pool_dx
 from .resize import resample
+from .step import sgd_step
 
 __all__ = [
     "add_per_channel",
@@ -43,6 +44,7 @@ __all__ = [
     "ramp",
     "resample",
     "scatter",
+    "sgd_step",
     "sigmoid",
     "softplus",
     "softplus_dx",
