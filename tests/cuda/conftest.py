@@ -10,6 +10,8 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
+
 HERE = Path(__file__).parent
 SIMULATED = os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
 collect_ignore_glob = [] if SIMULATED else ["test_*.py"]
@@ -25,14 +27,19 @@ if SIMULATED:
 
 
 def pytest_configure(config):
-    if SIMULATED and not config.getoption("--record"):
+    if not SIMULATED:
+        return
+    if config.getoption("--record"):
+        if config.getoption("numprocesses", None):
+            raise pytest.UsageError("--record needs one process: -n 0")
+    else:
         listed = json.loads(SIGNATURES.read_text())
         known = {name: set(map(tuple, types)) for name, types in listed.items()}
         simulator.State.known = defaultdict(set, known)
 
 
 def pytest_sessionfinish(session, exitstatus):
-    """With --record, write down the types with which kernels were launched."""
+    """With --record and all tests, note the types with which kernels are launched."""
     if SIMULATED and session.config.getoption("--record"):
         found = {
             name: sorted(map(list, types))
@@ -42,4 +49,4 @@ def pytest_sessionfinish(session, exitstatus):
 
 
 def pytest_addoption(parser):
-    parser.addoption("--record", action="store_true", help="write signatures.json")
+    parser.addoption("--record", action="store_true", help="write signatures.json anew")

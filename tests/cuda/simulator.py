@@ -221,7 +221,7 @@ def on_host(argument):
 
 def type_name(argument):
     if isinstance(argument, standin.ndarray):
-        kind = str(typeof(argument._array.dtype.type(0)))
+        kind = str(typeof(argument._array.dtype.type(0))).replace("bool", "boolean")
         return f"Array({kind}, {argument.ndim}, 'C')"
     if isinstance(argument, tuple):
         return f"NamedUniTuple(int32, {len(argument)}, {type(argument).__name__})"

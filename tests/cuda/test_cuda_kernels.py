@@ -302,3 +302,34 @@ def test_products_of_matrices(dtype):
         x, z = numbers(dtype, *a), numbers(dtype, *b, seed=1)
         actual = cuda.matmul(on_device(x), on_device(z))
         np.testing.assert_allclose(actual.get(), x @ z, rtol=1e-5, atol=1e-5)
+
+
+# -- number by number ------------------------------------------------------------------
+
+FAR = [-1000, -88, -17, -1e-6, -0.0, 0, 1e-6, 3, 6, 17, 21, 88, 1000]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_activations(dtype):
+    x = np.array([[*FAR, np.inf], [*FAR, -np.inf], [*FAR, np.nan]], dtype)
+    g = numbers(dtype, *x.shape)
+    for top in (None, 6.0):
+        for ours, theirs in zip(
+            cuda.ramp(on_device(x), top), plain.ramp(x, top), strict=True
+        ):
+            assert ours.dtype == theirs.dtype
+            np.testing.assert_array_equal(ours.get(), theirs)
+    for name, arguments in {
+        "sigmoid": (x,),
+        "softplus": (x, 1.0, 20.0),
+        "softplus_dx": (g, x, 1.0, 20.0),
+        "softplus ": (x, 0.3, 2.0),
+        "softplus_dx ": (g, x, 0.3, 2.0),
+    }.items():
+        name = name.strip()
+        given = [on_device(a) for a in arguments]
+        actual = getattr(cuda, name)(*given)
+        assert actual.dtype == dtype
+        expected = getattr(plain, name)(*arguments)
+        eps = 8 * np.finfo(dtype).eps  # of each number, not of the largest
+        np.testing.assert_allclose(actual.get(), expected, rtol=eps, atol=1e-37)

@@ -4,7 +4,7 @@ Nothing here imports CuPy: arrays that come from it bring it along (``namespace`
 are made in a fixed order, without atomics, so that equal runs give equal bits.
 """
 
-from .elementwise import keep
+from .elementwise import keep, ramp, sigmoid, softplus, softplus_dx
 from .forms import conv, conv_dw, conv_dx
 from .losses import log_softmax, softmax
 from .matmul import matmul
@@ -40,10 +40,14 @@ __all__ = [
     "matmul",
     "max_pool",
     "moments",
+    "ramp",
     "resample",
     "scatter",
     "sgd_step",
+    "sigmoid",
     "softmax",
+    "softplus",
+    "softplus_dx",
     "sum_per_channel",
     "sum_pool",
     "sum_pool_dx",

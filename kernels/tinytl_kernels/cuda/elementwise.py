@@ -1,9 +1,127 @@
-"""Selection on a GPU, where a condition costs a thread nothing."""
+"""What is done to every number by itself, on a GPU.
+
+A block takes a piece of the values, a thread one value at a time; the grid goes on in
+steps of its own size. Each kernel does all that its formula asks for while the value is
+in a register, where one array operation after another would go through memory.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
 
 from .. import namespace
-from .launch import Array
+from .launch import Array, Int32, cuda, device, flat_grid, kernel
+
+
+@kernel
+def ramp_kernel(x: Array, top: Any, topped: Int32, y: Array, on: Array) -> None:
+    """y = min(max(x, 0), top), on = 0 < x < top; no top unless `topped` is 1.
+
+    Traffic. One value read, one and a byte written. Arithmetic. 4 comparisons.
+    Limit: memory.
+    """
+    zero = x.dtype.type(0)
+    for i in range(cuda.grid(1), x.size, cuda.gridsize(1)):
+        value = x[i]
+        on[i] = value > zero and (topped == 0 or value < top)
+        if value < zero:
+            value = zero
+        if topped != 0 and value > top:
+            value = top
+        y[i] = value
+
+
+@kernel
+def softplus_kernel(x: Array, beta: Any, threshold: Any, y: Array) -> None:
+    """y = (max(b, 0) + log(1 + exp(-|b|))) / beta, b = beta * x; x if b > threshold.
+
+    Traffic. One value read, one written.
+    Arithmetic. An exponential, a logarithm, a division and 6 more. Limit: memory.
+    """
+    zero = x.dtype.type(0)
+    for i in range(cuda.grid(1), x.size, cuda.gridsize(1)):
+        b = beta * x[i]
+        above = b if b > zero else zero
+        if b > threshold:
+            y[i] = x[i]
+        else:
+            y[i] = (above + math.log1p(math.exp(-abs(b)))) / beta
+
+
+@kernel
+def softplus_dx_kernel(
+    g: Array, x: Array, beta: Any, threshold: Any, gx: Array
+) -> None:
+    """gx = g * sigmoid(b), b = beta * x; g if b > threshold.
+
+    Traffic. Two values read, one written.
+    Arithmetic. An exponential, a division and 6 more. Limit: memory.
+    """
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    for i in range(cuda.grid(1), x.size, cuda.gridsize(1)):
+        b = beta * x[i]
+        gx[i] = g[i] if b > threshold else g[i] * _sigmoid(b, zero, one)
+
+
+@kernel
+def sigmoid_kernel(x: Array, y: Array) -> None:
+    """y = 1 / (1 + exp(-x)).
+
+    Traffic. One value read, one written.
+    Arithmetic. An exponential, a division and 4 more. Limit: memory.
+    """
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    for i in range(cuda.grid(1), x.size, cuda.gridsize(1)):
+        y[i] = _sigmoid(x[i], zero, one)
+
+
+@device
+def _sigmoid(x: Any, zero: Any, one: Any) -> Any:
+    """With exp(-|x|), which cannot overflow; 0 and 1 come in the dtype of x."""
+    e = math.exp(-abs(x))
+    return (one if x >= zero else e) / (one + e)
+
+
+# -- the functions around them ---------------------------------------------------------
 
 
 def keep(x: Array, mask: Array) -> Array:
-    """x where `mask` holds, 0 elsewhere; the mask broadcasts to x."""
+    """x where `mask` holds, 0 elsewhere; the mask broadcasts to x.
+
+    A condition costs a thread nothing: CuPy's own kernel does it.
+    """
     return namespace(x).where(mask, x, x.dtype.type(0))
+
+
+def ramp(x: Array, top: float | None) -> tuple[Array, Array]:
+    """min(max(x, 0), top), and where its slope is 1: 0 < x < top. No top for None."""
+    on = namespace(x).empty(x.size, bool)
+    limit = x.dtype.type(0 if top is None else top)
+    y = _each(ramp_kernel, [x], [limit, np.int32(top is not None)], on)
+    return y, on.reshape(x.shape)
+
+
+def softplus(x: Array, beta: float, threshold: float) -> Array:
+    """log(1 + exp(b)) / beta with b = beta * x, and x where b > threshold."""
+    return _each(softplus_kernel, [x], map(x.dtype.type, (beta, threshold)))
+
+
+def softplus_dx(g: Array, x: Array, beta: float, threshold: float) -> Array:
+    """g times softplus' slope: sigmoid(b), and 1 where b > threshold."""
+    return _each(softplus_dx_kernel, [g, x], map(x.dtype.type, (beta, threshold)))
+
+
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)), with exp(-|x|), which cannot overflow."""
+    return _each(sigmoid_kernel, [x], [])
+
+
+def _each(form: Any, arrays: list[Array], numbers: Any, *more: Array) -> Array:
+    """The result of a kernel with a thread per value; of the shape of the arrays."""
+    x = arrays[0]
+    xp = namespace(x)
+    given = [xp.ascontiguousarray(a).reshape(-1) for a in arrays]
+    y = xp.empty(x.size, x.dtype)
+    form.launch(*flat_grid(x.size), *given, *numbers, y, *more)
+    return y.reshape(x.shape)
