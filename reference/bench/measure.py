@@ -208,11 +208,13 @@ def check(row: Row, workers: list[Worker]) -> list[float]:
         names = [worker.variant.name for worker in workers]
         true = names.index("torch") if "torch" in names else 0
         errors = [error(results, found[true]) for results in found]
-    for name, wrong in zip(names, errors, strict=True):
-        if not wrong <= row.allowed:
-            raise WrongResult(
-                f"{row.key}: {name} differs from {names[true]} by {wrong:.1e}"
-            )
+    wrong = [k for k, value in enumerate(errors) if not value <= row.allowed]
+    if wrong:
+        pairs = zip(names, errors, strict=True)
+        shown = ", ".join(f"{name} {value:.1e}" for name, value in pairs)
+        raise WrongResult(
+            f"{row.key}: {names[wrong[0]]} differs from {names[true]}; errors: {shown}"
+        )
     return errors
 
 
