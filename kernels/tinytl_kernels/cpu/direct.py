@@ -26,6 +26,7 @@ from ..shapes import Pair, Window
 from ..threads import get_num_threads, run
 from . import direct_loops as loops
 from .layout import channels_last, images
+from .matmul import matmul
 from .product import TALL, filled, pack, panel
 from .simd import lanes
 
@@ -84,6 +85,8 @@ def conv(x: Array, w: Array, window: Window) -> Array:
 
     Shapes. x (N,C,H,W), w (F,C,U,V) -> (N,F,I,J), channels-last in memory.
     """
+    if _one_pixel(window):
+        return _mix(x, w[:, :, 0, 0].T)
     return _slide(x, w.transpose(2, 3, 1, 0), window)
 
 
@@ -92,11 +95,25 @@ def conv_dx(gy: Array, w: Array, window: Window) -> Array:
 
     Shapes. gy (N,F,I,J), w (F,C,U,V) -> (N,C,H,W), channels-last in memory.
     """
+    if _one_pixel(window):
+        return _mix(gy, w[:, :, 0, 0])
     channels, (u, v), one = w.shape[1], window.kernel, lanes(gy.dtype)
     useless = u * v * filled(channels, one) > filled(u * v * channels, one)
     if window.stride != (1, 1) or useless:  # few channels would fill no vector
         return _conv_dx_back(gy, w, window)
     return _slide(gy, w.transpose(2, 3, 0, 1)[::-1, ::-1], window.turned())
+
+
+def _one_pixel(window: Window) -> bool:
+    """Whether every pixel of the image is a window, and nothing else is."""
+    return window.kernel == window.stride == (1, 1) and window.padding == (0, 0)
+
+
+def _mix(x: Array, w: Array) -> Array:
+    """Each pixel's channels times w (C,F): one product of matrices for all pixels."""
+    pixels = channels_last(x)
+    y = matmul(pixels.reshape(-1, x.shape[1]), w)
+    return images(y.reshape(*pixels.shape[:3], w.shape[1]))
 
 
 def _slide(x: Array, w: Array, window: Window) -> Array:
