@@ -15,7 +15,7 @@ from .workloads import Build, Row, Step, normal
 
 PAIRS = tuple((m, n) for m in (4, 9, 14) for n in range(5))
 # Small steps: with 0.01 the few values that pass a ReLU by chance (see BY_CHANCE) make
-# PyTorch's own memory orders differ by 20 % in some hypergradients, with this by 0.02 %.
+# PyTorch's own memory orders differ by 20 % in some hypergradients, here by 0.02 %.
 RATE = 1e-4
 LONG: dict[str, Any] = {"seconds": 40.0, "allowed": BY_CHANCE}
 ROUNDS = {128: 2, 100: 1}  # by batch, at least; each takes most of a minute
