@@ -62,9 +62,9 @@ def weight_sums(first, last, scratch, x, gy, total, by):  # type: ignore[no-unty
     for part in range(first, last):
         for n in range(len(x) * part // parts, len(x) * (part + 1) // parts):
             _pad(x, n, scratch, by)
-            g = (grads, n * pixels * filters)
-            if columns != filters:
-                g = (scratch, by.room)
+            g = (grads, n * pixels * filters, filters)
+            if g[1] + pixels * filters + columns > len(grads):  # a panel reads behind
+                g = (scratch, by.room, columns)
                 for p in range(pixels):
                     for f in range(filters):
                         at = (n * pixels + p) * filters + f
@@ -84,7 +84,7 @@ def _taps(start, padded, g, total, to, channels, by):  # type: ignore[no-untyped
     for k in range(0, by.run, ROWS if by.wide else TALL):
         a = (padded, start + k, 1, down, by.stride[1] * channels)
         for q in range(0, by.columns, by.width):
-            b = (g[0], g[1] + q, by.out[1] * by.columns, by.columns)
+            b = (g[0], g[1] + q, by.out[1] * g[2], g[2])
             c = (sums, to + k * by.columns + q, by.columns)
             if by.wide:
                 block(ROWS, 2, by.out, a, b, c, True)
