@@ -37,7 +37,7 @@ class Product(NamedTuple):
 
 
 class Forms(NamedTuple):
-    """What stands where, and where results go: five functions of the device.
+    """What stands where, and where results go: six functions of the device.
 
     left_at(k): what place k of the depth means in the left matrix, two numbers.
     left(a, q, row, at): the left matrix there.
@@ -89,22 +89,22 @@ def product(name: str, forms: Forms, tall: int) -> Kernel:
                 total[m, n] = zero
         end = min(size.depth, (part + 1) * size.span)
         for k in range(part * size.span, end, TILE):
-            place, depth = left_at(k + tx, g), depth_at(k + ty, g)
+            of_a, of_b = left_at(k + tx, g), depth_at(k + ty, g)
             for m in range(tall):
                 inside = row + m * TILE < size.rows and k + tx < end
-                value = left(a, q, row + m * TILE, place) if inside else zero
+                value = left(a, q, row + m * TILE, of_a) if inside else zero
                 a_tile[tx, ty + m * TILE] = value
             for n in range(EACH):
                 inside = column + n * TILE < size.columns and k + ty < end
-                place_b = (at[n, 0], at[n, 1], at[n, 2])
-                value = right(b, q, place_b, depth, g) if inside else zero
+                place = at[n, 0], at[n, 1], at[n, 2]
+                value = right(b, q, place, of_b, g) if inside else zero
                 b_tile[ty, tx + n * TILE] = value
             cuda.syncthreads()
             for s in range(TILE):
                 for m in range(tall):
                     for n in range(EACH):
-                        of_a, of_b = a_tile[s, ty + m * TILE], b_tile[s, tx + n * TILE]
-                        total[m, n] += of_a * of_b
+                        value = a_tile[s, ty + m * TILE] * b_tile[s, tx + n * TILE]
+                        total[m, n] += value
             cuda.syncthreads()
         for m in range(tall):
             for n in range(EACH):
