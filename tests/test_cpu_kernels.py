@@ -128,3 +128,42 @@ def test_what_is_not_finite_comes_through(kernels, dtype, order):
 def test_no_images_give_no_images(kernels):
     by = some_line(3, np.float32, True)
     assert kernels.line(np.ones((0, 3, 2, 2), np.float32), by).shape == (0, 3, 2, 2)
+
+
+# -- elementwise -----------------------------------------------------------------------
+
+EDGES = [0.0, -0.0, 1e-30, -1e-30, 6, 20, 20.01, 88, 89, -87, -88, -100, -103.5, -110]
+EDGES += [np.nan, np.inf, -np.inf]
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("order", ORDERS)
+def test_elementwise_functions(kernels, dtype, order):
+    """The tails too: e^-103.5 is the smallest float32 but one."""
+    x, g = drawn((3, 5, 4, 7), dtype, 2)
+    x *= 5
+    x.reshape(-1)[: len(EDGES)] = EDGES
+    x, g = ORDERS[order](x), ORDERS[order](g)
+    for name, arguments in {
+        "softplus": (x, 1.0, 20.0),
+        "softplus_dx": (g, x, 2.5, 10.0),
+        "sigmoid": (x,),
+        "sigmoid_dx": (g, x),
+    }.items():
+        ours, theirs = (getattr(k, name)(*arguments) for k in (kernels, plain))
+        assert ours.dtype == theirs.dtype == dtype
+        unit = 2e-6 if dtype == np.float32 else 1e-14
+        np.testing.assert_allclose(ours, theirs, rtol=unit, atol=2e-44)
+    for top in (None, 6.0):
+        for ours, theirs in zip(kernels.ramp(x, top), plain.ramp(x, top), strict=True):
+            assert ours.dtype == theirs.dtype
+            assert np.array_equal(ours, theirs, equal_nan=ours.dtype != bool)
+    mask = ORDERS["first"](g > 0)
+    assert np.array_equal(kernels.keep(x, mask), plain.keep(x, mask), equal_nan=True)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (5,), (2, 3), (2, 0, 3)])
+def test_elementwise_functions_of_any_shape(kernels, dtype, shape):
+    x = np.asarray(drawn(shape, dtype, 1)[0], dtype)
+    agree(kernels.softplus(x, 1.0, 20.0), plain.softplus(x, 1.0, 20.0), dtype)
+    agree(kernels.ramp(x, 6.0)[0], plain.ramp(x, 6.0)[0], dtype)

@@ -6,8 +6,9 @@ not s * (1 - s), which is 0 in float32 from x = 17 on, where the true value is 4
 """
 
 import numpy as np
-from tinytl_kernels import Array, namespace
+from tinytl_kernels import Array, kernels_for, namespace
 
+from ..graph import is_grad_enabled
 from ..operators import Operand
 from ..tensor import Tensor, record
 from .basic import keep, where
@@ -33,8 +34,8 @@ def relu(input: Operand) -> Tensor:
     Source: Nair & Hinton 2010.
     """
     x = floating("relu", "input", input)
-    on = x.data > 0
-    return record(namespace(x.data).maximum(x.data, 0), (x, lambda g: keep(g, on)))
+    value, on = kernels_for(x.data).ramp(x.data, None)
+    return record(value, (x, lambda g: keep(g, on)))
 
 
 def leaky_relu(input: Operand, negative_slope: float = 0.01) -> Tensor:
@@ -83,8 +84,7 @@ def relu6(input: Operand) -> Tensor:
     Source: Krizhevsky 2010.
     """
     x = floating("relu6", "input", input)
-    on = (x.data > 0) & (x.data < 6)
-    value = namespace(x.data).clip(x.data, 0, 6)
+    value, on = kernels_for(x.data).ramp(x.data, 6.0)
     return record(value, (x, lambda g: keep(g, on)))
 
 
@@ -94,23 +94,25 @@ def softplus(input: Operand, beta: float = 1.0, threshold: float = 20.0) -> Tens
         y = log(1 + exp(b)) / beta                     with b = beta * x
           = (max(b, 0) + log(1 + exp(-|b|))) / beta    <- computed: exp(b) overflows
                                                        float32 above 88, exp(-|b|) never
-        y = x where b > threshold, as in torch: there it differs from the formula by
-        less
-            than exp(-threshold) / beta
+        y = x where b > threshold, as in torch: there it differs from the formula
+            by less than exp(-threshold) / beta
 
     Backward. dy/dx = sigmoid(b), so gx = gy * sigmoid(beta * x); gy where b >
     threshold.
     Source: Dugas et al. 2001.
     """
     x = floating("softplus", "input", input)
-    b = x.data * number("softplus", "beta", beta)
-    xp = namespace(b)
-    straight = b > number("softplus", "threshold", threshold)
-    smooth = (xp.maximum(b, 0) + xp.log1p(xp.exp(-xp.abs(b)))) / beta
-    return record(
-        xp.where(straight, x.data, smooth),
-        (x, lambda g: where(straight, g, g * sigmoid(beta * x))),
-    )
+    number("softplus", "beta", beta)
+    number("softplus", "threshold", threshold)
+    value = kernels_for(x.data).softplus(x.data, beta, threshold)
+    return record(value, (x, lambda g: _softplus_dx(g, x, beta, threshold)))
+
+
+def _softplus_dx(g: Tensor, x: Tensor, beta: float, threshold: float) -> Tensor:
+    if is_grad_enabled():
+        straight = x.data * beta > threshold
+        return where(straight, g, g * sigmoid(beta * x))
+    return Tensor(kernels_for(x.data).softplus_dx(g.data, x.data, beta, threshold))
 
 
 def sigmoid(input: Operand) -> Tensor:
@@ -120,10 +122,14 @@ def sigmoid(input: Operand) -> Tensor:
     Backward. gx = gy * sigmoid(x) * sigmoid(-x), at most gy / 4.
     """
     x = floating("sigmoid", "input", input)
-    xp = namespace(x.data)
-    e = xp.exp(-xp.abs(x.data))
-    value = xp.where(x.data >= 0, 1, e) / (1 + e)
-    return record(value, (x, lambda g: g * (sigmoid(x) * sigmoid(-x))))
+    value = kernels_for(x.data).sigmoid(x.data)
+    return record(value, (x, lambda g: _sigmoid_dx(g, x)))
+
+
+def _sigmoid_dx(g: Tensor, x: Tensor) -> Tensor:
+    if is_grad_enabled():
+        return g * (sigmoid(x) * sigmoid(-x))
+    return Tensor(kernels_for(x.data).sigmoid_dx(g.data, x.data))
 
 
 def tanh(input: Operand) -> Tensor:

@@ -11,7 +11,7 @@ from ..plain import (
     sum_pool_dx,
 )
 from .conv import conv, conv_dw, conv_dx
-from .elementwise import keep, ramp, sigmoid, softplus, softplus_dx
+from .elementwise import keep, ramp, sigmoid, sigmoid_dx, softplus, softplus_dx
 from .matmul import matmul
 from .norm import (
     add_per_channel,
@@ -47,6 +47,7 @@ __all__ = [
     "scatter",
     "sgd_step",
     "sigmoid",
+    "sigmoid_dx",
     "softplus",
     "softplus_dx",
     "sum_per_channel",

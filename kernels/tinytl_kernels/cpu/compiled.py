@@ -6,10 +6,19 @@ from typing import Any
 import numba
 import numpy as np
 
+OPTIONS: dict[str, Any] = {
+    "cache": True,
+    "nogil": True,
+    "error_model": "numpy",  # a division by 0 is no error
+}
+
 # Sums may be taken in another order than written, and a * b + c in one step: that lets
 # loops run on whole registers. NaN and infinities come through as they do in NumPy.
 compiled: Callable[[Callable[..., Any]], Any] = numba.njit(
-    cache=True, nogil=True, fastmath={"contract", "reassoc"}
+    fastmath={"contract", "reassoc"}, **OPTIONS
+)
+in_order: Callable[[Callable[..., Any]], Any] = numba.njit(
+    fastmath={"contract"}, **OPTIONS
 )
 
 NOTHING = np.float32(0)  # becomes a float64 where it meets one

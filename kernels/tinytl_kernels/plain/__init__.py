@@ -5,7 +5,7 @@ size, I J output size. Images are (N, C, H, W). No kernel writes to its argument
 """
 
 from .conv import conv, conv_dw, conv_dx, crop, fold, pad, unfold
-from .elementwise import keep, ramp, sigmoid, softplus, softplus_dx
+from .elementwise import keep, ramp, sigmoid, sigmoid_dx, softplus, softplus_dx
 from .matmul import matmul
 from .norm import (
     add_per_channel,
@@ -46,6 +46,7 @@ __all__ = [
     "scatter",
     "sgd_step",
     "sigmoid",
+    "sigmoid_dx",
     "softplus",
     "softplus_dx",
     "sum_per_channel",

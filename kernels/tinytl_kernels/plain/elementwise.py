@@ -13,3 +13,38 @@ def keep(x: Array, mask: Array) -> Array:
     processor can guess what a random mask will say next.
     """
     return (x.view(f"u{x.itemsize}") * mask).view(x.dtype)
+
+
+def ramp(x: Array, top: float | None) -> tuple[Array, Array]:
+    """min(max(x, 0), top), and where its slope is 1: 0 < x < top. No top for None."""
+    if top is None:
+        return np.maximum(x, 0), x > 0
+    return np.clip(x, 0, top), (x > 0) & (x < top)
+
+
+def softplus(x: Array, beta: float, threshold: float) -> Array:
+    """log(1 + exp(b)) / beta with b = beta * x, and x where b > threshold.
+
+    As (max(b, 0) + log(1 + exp(-|b|))) / beta: exp(b) overflows, exp(-|b|) does not.
+    """
+    b = x * beta
+    smooth = (np.maximum(b, 0) + np.log1p(np.exp(-np.abs(b)))) / beta
+    return np.where(b > threshold, x, smooth)
+
+
+def softplus_dx(g: Array, x: Array, beta: float, threshold: float) -> Array:
+    """g times softplus' slope: sigmoid(b), and 1 where b > threshold."""
+    b = x * beta
+    return np.where(b > threshold, g, g * sigmoid(b))
+
+
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)), with exp(-|x|), which cannot overflow."""
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, e) / (1 + e)
+
+
+def sigmoid_dx(g: Array, x: Array) -> Array:
+    """g times sigmoid's slope, e / (1 + e)^2 with e = exp(-|x|)."""
+    e = np.exp(-np.abs(x))
+    return g * (e / np.square(1 + e))

@@ -31,39 +31,51 @@ def line(x: Array, by: Line) -> Array:
 
 def line_sums(g: Array, x: Array, by: Line) -> Array:
     """The sums of g' and of g' c over each channel, in float64: (2, C)."""
-    kept, c = gated(g, x, by), x - _wide(by.mean, x)
+    kept = gated(g, x, by)
+    c = x - _wide(by.mean, x)
     return np.stack([_sum(kept), _sum(kept * c)])
 
 
 def line_sums2(h: Array, g: Array, x: Array, by: Line) -> Array:
     """The sums of g', g' c, h, h c and h g' over each channel, likewise: (5, C)."""
-    kept, c = gated(g, x, by), x - _wide(by.mean, x)
-    parts = (kept, kept * c, h, h * c, h * kept)
+    kept = gated(g, x, by)
+    c = x - _wide(by.mean, x)
+    parts = (
+        kept,
+        kept * c,
+        h,
+        h * c,
+        h * kept,
+    )
     return np.stack([_sum(part) for part in parts])
 
 
 def line_mix(g: Array, x: Array, by: Line, weights: Array) -> Array:
     """u g' + v + w c, where u, v and w are the rows of `weights`, (3, C)."""
     u, v, w = (_wide(row, x) for row in weights)
-    return u * gated(g, x, by) + v + w * (x - _wide(by.mean, x))
+    c = x - _wide(by.mean, x)
+    return u * gated(g, x, by) + v + w * c
 
 
 def line_mix_gated(g: Array, x: Array, by: Line, weights: Array) -> Array:
     """u g + v + w c, of which the line's ReLU then keeps its part."""
     u, v, w = (_wide(row, x) for row in weights)
-    return gated(u * g + v + w * (x - _wide(by.mean, x)), x, by)
+    c = x - _wide(by.mean, x)
+    return gated(u * g + v + w * c, x, by)
 
 
 def line_mix2(h: Array, g: Array, x: Array, by: Line, weights: Array) -> Array:
     """u g' + v + w c + t h, where u, v, w and t are the rows of `weights`, (4, C)."""
-    return line_mix(g, x, by, weights[:3]) + _wide(weights[3], x) * h
+    t = _wide(weights[3], x)
+    return line_mix(g, x, by, weights[:3]) + t * h
 
 
 def gated(g: Array, x: Array, by: Line) -> Array:
     """g': g where the line is above 0, else 0; g itself without ReLU."""
     if not by.relu:
         return g
-    y = (x - _wide(by.mean, x)) * _wide(by.scale, x) + _wide(by.shift, x)
+    c = x - _wide(by.mean, x)
+    y = c * _wide(by.scale, x) + _wide(by.shift, x)
     return np.where(y > 0, g, g.dtype.type(0))
 
 

@@ -1,0 +1,189 @@
+"""Elementwise functions in one pass, on all threads; see plain/elementwise.py.
+
+exp and log are written out for float32, since a call into C's library for each number
+keeps a loop from working on whole registers. float64 goes to the plain set.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import plain
+from ..memory import empty
+from ..threads import run
+from .compiled import NOTHING, compiled, in_order
+
+Array = np.ndarray
+
+f32 = np.float32
+ONE, TWO = f32(1), f32(2)
+LOG2_E = f32(math.log2(math.e))
+LN2, LN2_REST = f32(0.693359375), f32(math.log(2) - 0.693359375)  # LN2 has 9 bits
+ROUND = f32(3 << 22)  # adding it rounds to a whole number; subtracting it shows which
+SMALLEST = f32(-104)  # e^-104 is 0 in float32
+E2, E3, E4, E5, E6, E7 = (f32(1 / math.factorial(k)) for k in range(2, 8))
+L3, L5, L7, L9, L11, L13, L15 = (f32(1 / k) for k in range(3, 17, 2))
+
+
+def keep(x: Array, mask: Array) -> Array:
+    """x where `mask` holds, 0 elsewhere: see plain.keep."""
+    if mask.shape != x.shape or mask.dtype != bool:
+        return plain.keep(x, mask)
+    return _each(_keep, mask, x)
+
+
+def ramp(x: Array, top: float | None) -> tuple[Array, Array]:
+    """min(max(x, 0), top), and where its slope is 1: see plain.ramp."""
+    order = _order(x)
+    seen = x.transpose(order)
+    y, on = empty(seen.shape, x.dtype), empty(seen.shape, np.bool_)
+    bound = None if top is None else x.dtype.type(top)
+    run(_ramp, x.size, *(a.reshape(-1) for a in (y, on, seen)), bound, work=x.size)
+    back = np.argsort(order)
+    return y.transpose(back), on.transpose(back)
+
+
+def softplus(x: Array, beta: float, threshold: float) -> Array:
+    """log(1 + exp(beta * x)) / beta: see plain.softplus."""
+    if x.dtype != np.float32:
+        return plain.softplus(x, beta, threshold)
+    return _each(_softplus, x, values=(f32(beta), f32(threshold)))
+
+
+def softplus_dx(g: Array, x: Array, beta: float, threshold: float) -> Array:
+    """g times softplus' slope: see plain.softplus_dx."""
+    if x.dtype != np.float32:
+        return plain.softplus_dx(g, x, beta, threshold)
+    return _each(_softplus_dx, x, g, values=(f32(beta), f32(threshold)))
+
+
+def sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)): see plain.sigmoid."""
+    return plain.sigmoid(x) if x.dtype != np.float32 else _each(_sigmoid, x)
+
+
+def sigmoid_dx(g: Array, x: Array) -> Array:
+    """g times sigmoid's slope: see plain.sigmoid_dx."""
+    if x.dtype != np.float32:
+        return plain.sigmoid_dx(g, x)
+    return _each(_sigmoid_dx, x, g)
+
+
+def _each(loop: Any, *arrays: Array, values: tuple[Any, ...] = ()) -> Array:
+    """An array in the first one's order, of the last one's dtype."""
+    order = _order(arrays[0])
+    seen = [a.transpose(order) for a in arrays]
+    y = empty(seen[0].shape, arrays[-1].dtype)
+    run(loop, y.size, *(a.reshape(-1) for a in (y, *seen)), *values, work=2 * y.size)
+    return y.transpose(np.argsort(order))
+
+
+def _order(x: Array) -> tuple[int, ...]:
+    """The axes of x from far to near in memory; as they are, where x has gaps."""
+    near = tuple(range(x.ndim))
+    last = (0, *range(2, x.ndim), 1)
+    if x.ndim > 2 and not x.flags.c_contiguous and x.transpose(last).flags.c_contiguous:
+        return last
+    return near
+
+
+# Counting from 0, the compiler sees that no index is negative.
+
+
+@compiled
+def _keep(first, last, y, mask, x):  # type: ignore[no-untyped-def]
+    y = y[first:last]
+    mask = mask[first:last]
+    x = x[first:last]
+    for k in range(len(x)):
+        y[k] = x[k] if mask[k] else NOTHING
+
+
+@compiled
+def _ramp(first, last, y, on, x, top):  # type: ignore[no-untyped-def]
+    y = y[first:last]
+    on = on[first:last]
+    x = x[first:last]
+    for k in range(len(x)):
+        value = NOTHING if x[k] < NOTHING else x[k]
+        if top is None:
+            y[k] = value
+            on[k] = x[k] > NOTHING
+        else:
+            y[k] = top if value > top else value
+            on[k] = (x[k] > NOTHING) & (x[k] < top)
+
+
+@compiled
+def _softplus(first, last, y, x, beta, threshold):  # type: ignore[no-untyped-def]
+    y = y[first:last]
+    x = x[first:last]
+    for k in range(len(x)):
+        b = beta * x[k]
+        smooth = max(b, NOTHING) + _log_of_one_plus(_exp(-abs(b)))
+        y[k] = x[k] if b > threshold else smooth / beta
+
+
+@compiled
+def _softplus_dx(first, last, y, x, g, beta, threshold):  # type: ignore[no-untyped-def]
+    y = y[first:last]
+    x = x[first:last]
+    g = g[first:last]
+    for k in range(len(x)):
+        b = beta * x[k]
+        e = _exp(-abs(b))
+        slope = (ONE if b >= NOTHING else e) / (ONE + e)
+        y[k] = g[k] if b > threshold else g[k] * slope
+
+
+@compiled
+def _sigmoid(first, last, y, x):  # type: ignore[no-untyped-def]
+    y = y[first:last]
+    x = x[first:last]
+    for k in range(len(x)):
+        e = _exp(-abs(x[k]))
+        y[k] = (ONE if x[k] >= NOTHING else e) / (ONE + e)
+
+
+@compiled
+def _sigmoid_dx(first, last, y, x, g):  # type: ignore[no-untyped-def]
+    y = y[first:last]
+    x = x[first:last]
+    g = g[first:last]
+    for k in range(len(x)):
+        e = _exp(-abs(x[k]))
+        y[k] = g[k] * (e / ((ONE + e) * (ONE + e)))
+
+
+@in_order
+def _exp(x):  # type: ignore[no-untyped-def]
+    """e^x for x <= 0, to 1e-7 of itself: e^x = 2^n e^r with |r| <= log(2) / 2.
+
+    e^r is its Taylor series to r^7. 2^n is made by writing n into a float's exponent,
+    in two halves, since 2^-149, the smallest float32, is below the range of one.
+    """
+    x = SMALLEST if x < SMALLEST else x
+    whole = x * LOG2_E + ROUND - ROUND
+    r = x - whole * LN2 - whole * LN2_REST
+    series = ONE + r * (
+        ONE + r * (E2 + r * (E3 + r * (E4 + r * (E5 + r * (E6 + r * E7)))))
+    )
+    n = np.int32(whole)
+    half = np.int32(n >> 1)
+    low = np.int32((half + 127) << 23).view(np.float32)
+    high = np.int32((n - half + 127) << 23).view(np.float32)
+    return series * low * high
+
+
+@compiled
+def _log_of_one_plus(e):  # type: ignore[no-untyped-def]
+    """log(1 + e) for 0 <= e <= 1, to 3e-7 of itself.
+
+    With s = e / (2 + e), 1 + e = (1 + s) / (1 - s), and so log(1 + e) is
+    2 (s + s^3 / 3 + s^5 / 5 + ...), where s <= 1/3. For a tiny e this is e itself.
+    """
+    s = e / (TWO + e)
+    z = s * s
+    series = L3 + z * (L5 + z * (L7 + z * (L9 + z * (L11 + z * (L13 + z * L15)))))
+    return TWO * s * (ONE + z * series)
