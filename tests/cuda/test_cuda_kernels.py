@@ -323,6 +323,7 @@ def test_activations(dtype):
             np.testing.assert_array_equal(ours.get(), theirs)
     for name, arguments in {
         "sigmoid": (x,),
+        "sigmoid_dx": (g, x),
         "softplus": (x, 1.0, 20.0),
         "softplus_dx": (g, x, 1.0, 20.0),
         "softplus ": (x, 0.3, 2.0),

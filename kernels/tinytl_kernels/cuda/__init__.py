@@ -4,7 +4,7 @@ Nothing here imports CuPy: arrays that come from it bring it along (``namespace`
 are made in a fixed order, without atomics, so that equal runs give equal bits.
 """
 
-from .elementwise import keep, ramp, sigmoid, softplus, softplus_dx
+from .elementwise import keep, ramp, sigmoid, sigmoid_dx, softplus, softplus_dx
 from .forms import conv, conv_dw, conv_dx
 from .losses import log_softmax, softmax
 from .matmul import matmul
@@ -45,6 +45,7 @@ __all__ = [
     "scatter",
     "sgd_step",
     "sigmoid",
+    "sigmoid_dx",
     "softmax",
     "softplus",
     "softplus_dx",

@@ -76,6 +76,19 @@ def sigmoid_kernel(x: Array, y: Array) -> None:
         y[i] = _sigmoid(x[i], zero, one)
 
 
+@kernel
+def sigmoid_dx_kernel(g: Array, x: Array, gx: Array) -> None:
+    """gx = g * e / (1 + e)^2, e = exp(-|x|).
+
+    Traffic. Two values read, one written.
+    Arithmetic. An exponential, a division and 5 more. Limit: memory.
+    """
+    one = x.dtype.type(1)
+    for i in range(cuda.grid(1), x.size, cuda.gridsize(1)):
+        e = math.exp(-abs(x[i]))
+        gx[i] = g[i] * (e / ((one + e) * (one + e)))
+
+
 @device
 def _sigmoid(x: Any, zero: Any, one: Any) -> Any:
     """With exp(-|x|), which cannot overflow; 0 and 1 come in the dtype of x."""
@@ -115,6 +128,11 @@ def softplus_dx(g: Array, x: Array, beta: float, threshold: float) -> Array:
 def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)), with exp(-|x|), which cannot overflow."""
     return _each(sigmoid_kernel, [x], [])
+
+
+def sigmoid_dx(g: Array, x: Array) -> Array:
+    """g times sigmoid's slope, e / (1 + e)^2 with e = exp(-|x|)."""
+    return _each(sigmoid_dx_kernel, [g, x], [])
 
 
 def _each(form: Any, arrays: list[Array], numbers: Any, *more: Array) -> Array:
