@@ -28,8 +28,6 @@ from typing import Any
 
 from .trace import Launch
 
-os.environ["NUMBA_ENABLE_CUDASIM"] = "0"  # before Numba is imported
-
 Table = dict[str, list[list[str]]]
 SIGNATURES = Path(__file__).parents[2] / "tests" / "cuda" / "signatures.json"
 ARCHITECTURES = ((7, 5), (8, 0), (9, 0), (10, 0))
@@ -293,6 +291,7 @@ def main() -> None:
     parser.add_argument("--arch", nargs="+", help="such as 80 90; all unless given")
     parser.add_argument("--only", default="", help="kernels whose names contain this")
     args = parser.parse_args()
+    os.environ["NUMBA_ENABLE_CUDASIM"] = "0"  # before Numba is imported
     try:
         import numba.cuda.dispatcher  # noqa: F401
     except ImportError as error:

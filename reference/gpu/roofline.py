@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-os.environ["NUMBA_ENABLE_CUDASIM"] = "0"  # real block sizes; nothing is compiled
-
 import numpy as np
 
 from .trace import ROOT, Launch, Trace, stand_in, tracing
@@ -192,6 +190,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--write", action="store_true", help="change docs/gpu.md")
     args = parser.parse_args()
+    os.environ["NUMBA_ENABLE_CUDASIM"] = "0"  # real block sizes; nothing is compiled
     text = page(args.batch)
     if args.write:
         replace(PAGE, text)
