@@ -167,3 +167,18 @@ def test_elementwise_functions_of_any_shape(kernels, dtype, shape):
     x = np.asarray(drawn(shape, dtype, 1)[0], dtype)
     agree(kernels.softplus(x, 1.0, 20.0), plain.softplus(x, 1.0, 20.0), dtype)
     agree(kernels.ramp(x, 6.0)[0], plain.ramp(x, 6.0)[0], dtype)
+
+
+# -- resizing --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("axis", [2, 3])
+@pytest.mark.parametrize("taps", [1, 2, 3])
+def test_resampling(kernels, dtype, order, axis, taps):
+    x = ORDERS[order](drawn((2, 3, 5, 5), dtype, 1)[0])
+    index = np.random.default_rng(0).integers(0, 5, (7, taps))
+    weight = np.random.default_rng(1).standard_normal((7, taps))
+    ours, theirs = (k.resample(x, index, weight, axis) for k in (kernels, plain))
+    agree(ours, theirs, dtype)
+    assert kernels.resample(x[:0], index, weight, axis).size == 0

@@ -5,7 +5,6 @@ first time on a machine; the result is kept on disk beside the source.
 """
 
 from ..plain import (
-    resample,
     sgd_step,
     sum_pool,
     sum_pool_dx,
@@ -25,6 +24,7 @@ from .norm import (
     sum_per_channel,
 )
 from .pool import gather, max_pool, scatter
+from .resize import resample
 
 __all__ = [
     "add_per_channel",

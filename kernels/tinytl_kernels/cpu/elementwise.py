@@ -13,6 +13,7 @@ from .. import plain
 from ..memory import empty
 from ..threads import run
 from .compiled import NOTHING, compiled, in_order
+from .layout import far_to_near
 
 Array = np.ndarray
 
@@ -35,7 +36,7 @@ def keep(x: Array, mask: Array) -> Array:
 
 def ramp(x: Array, top: float | None) -> tuple[Array, Array]:
     """min(max(x, 0), top), and where its slope is 1: see plain.ramp."""
-    order = _order(x)
+    order = far_to_near(x)
     seen = x.transpose(order)
     y, on = empty(seen.shape, x.dtype), empty(seen.shape, np.bool_)
     bound = None if top is None else x.dtype.type(top)
@@ -72,20 +73,11 @@ def sigmoid_dx(g: Array, x: Array) -> Array:
 
 def _each(loop: Any, *arrays: Array, values: tuple[Any, ...] = ()) -> Array:
     """An array in the first one's order, of the last one's dtype."""
-    order = _order(arrays[0])
+    order = far_to_near(arrays[0])
     seen = [a.transpose(order) for a in arrays]
     y = empty(seen[0].shape, arrays[-1].dtype)
     run(loop, y.size, *(a.reshape(-1) for a in (y, *seen)), *values, work=2 * y.size)
     return y.transpose(np.argsort(order))
-
-
-def _order(x: Array) -> tuple[int, ...]:
-    """The axes of x from far to near in memory; as they are, where x has gaps."""
-    near = tuple(range(x.ndim))
-    last = (0, *range(2, x.ndim), 1)
-    if x.ndim > 2 and not x.flags.c_contiguous and x.transpose(last).flags.c_contiguous:
-        return last
-    return near
 
 
 # Counting from 0, the compiler sees that no index is negative.

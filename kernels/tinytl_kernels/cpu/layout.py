@@ -41,6 +41,15 @@ def images(y: Array) -> Array:
     return y.transpose(0, 3, 1, 2)
 
 
+def far_to_near(x: Array) -> tuple[int, ...]:
+    """The axes of x from far to near in memory; as they are, where x has gaps."""
+    near = tuple(range(x.ndim))
+    last = (0, *range(2, x.ndim), 1)
+    if x.ndim > 2 and not x.flags.c_contiguous and x.transpose(last).flags.c_contiguous:
+        return last
+    return near
+
+
 @compiled
 def _turn(first, last, y, x):  # type: ignore[no-untyped-def]
     channels, pixels = x.shape[1], x.shape[2]
