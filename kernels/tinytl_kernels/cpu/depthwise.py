@@ -52,10 +52,14 @@ def conv_dw(x: Array, gy: Array, window: Window) -> Array:
     """
     x_last, gy_last = _vectors(channels_last(x)), _vectors(channels_last(gy))
     parts = get_num_threads()
-    gw = np.zeros((parts, *window.kernel, x_last.shape[3]), x.dtype)
+    channels, one = x_last.shape[3], lanes(x.dtype)
+    vectors = -(-channels // one)
+    gw = np.zeros((parts, *window.kernel, vectors * one), x.dtype)
     _run(_weight_sums, parts, (x_last, gy_last, gw), window)
-    total = gw.sum(axis=0)[..., : x.shape[1]]
-    return np.ascontiguousarray(total.transpose(2, 0, 1)[:, None])
+    total = gw.sum(axis=0)
+    before = (vectors - 1) * one  # the last vector is that of the last channels
+    total[..., channels - one : channels] = total[..., before:].copy()
+    return np.ascontiguousarray(total[..., : x.shape[1]].transpose(2, 0, 1)[:, None])
 
 
 def _slide(x: Array, w: Array, window: Window) -> Array:
@@ -63,7 +67,7 @@ def _slide(x: Array, w: Array, window: Window) -> Array:
     x_last, taps = _vectors(channels_last(x)), _vectors(w)
     y = empty((len(x), *window.out, taps.shape[2]), x.dtype)
     _run(_convolve, len(x) * window.out[0], (x_last, taps, y), window)
-    return images(y[..., : w.shape[2]])
+    return images(channels_last(images(y[..., : w.shape[2]])))
 
 
 def _spaced(gy: Array, window: Window) -> tuple[Array, Window]:
@@ -76,8 +80,11 @@ def _spaced(gy: Array, window: Window) -> tuple[Array, Window]:
 
 
 def _vectors(x: Array) -> Array:
-    """The array, its last axis filled up with zeros to whole vectors."""
-    missing = -x.shape[-1] % lanes(x.dtype)
+    """The array, its last axis filled up with zeros to one vector at least.
+
+    More than one need not be whole: the last then overlaps the one before.
+    """
+    missing = max(lanes(x.dtype) - x.shape[-1], 0)
     wide = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, missing)]) if missing else x
     return np.ascontiguousarray(wide)
 
@@ -117,7 +124,8 @@ def _convolve(first, last, x, w, y, by):  # type: ignore[no-untyped-def]
         rows = _inside(i * s - p, d, u_size, height)
         for j in range(y.shape[2]):
             columns = _inside(j * t - q, e, v_size, width)
-            for c in range(0, channels, lanes):
+            for k in range(0, channels, lanes):
+                c = min(k, channels - lanes)
                 total = zero(pixels)
                 for u in range(rows[0], rows[1]):
                     line = (i * s - p + u * d) * width
@@ -133,7 +141,7 @@ def _weight_sums(first, last, x, gy, gw, by):  # type: ignore[no-untyped-def]
     """Parts first..last-1 of the sum; a part has its share of the outputs' rows."""
     (s, t), (p, q), (d, e), lanes = by
     height, width, channels = x.shape[1:]
-    parts, u_size, v_size, _ = gw.shape
+    parts, u_size, v_size, columns = gw.shape
     rows, count = gy.shape[0] * gy.shape[1], gy.shape[2]
     for part in range(first, last):
         for row in range(rows * part // parts, rows * (part + 1) // parts):
@@ -146,10 +154,11 @@ def _weight_sums(first, last, x, gy, gw, by):  # type: ignore[no-untyped-def]
                 for v in range(v_size):
                     left = v * e - q
                     seen = _inside(left, t, count, width)
-                    for c in range(0, channels, lanes):
-                        total = load(sums, v * channels + c)
+                    for k in range(0, channels, lanes):
+                        c = min(k, channels - lanes)
+                        total = load(sums, v * columns + k)
                         for j in range(seen[0], seen[1]):
                             g = load(grads, j * channels + c)
                             at = (left + j * t) * channels + c
                             total = total + g * load(pixels, at)
-                        store(sums, v * channels + c, total)
+                        store(sums, v * columns + k, total)

@@ -50,6 +50,7 @@ class Plan(NamedTuple):
     room: int  # numbers in it, and in what a block of products may read behind it
     runs: int  # of memory that a row of a window sees
     run: int  # numbers in each
+    filters: int
     columns: int  # filters, filled up to whole panels
     width: int  # of a panel
     wide: bool  # panels are two vectors wide
@@ -74,6 +75,7 @@ def plan(window: Window, channels: int, filters: int, dtype: np.dtype) -> Plan:
         rows * columns * channels + behind,
         runs,
         window.kernel[1] * channels // runs,
+        filters,
         filled(filters, width),
         width,
         width > lanes(dtype),
@@ -125,7 +127,7 @@ def _slide(x: Array, w: Array, window: Window) -> Array:
         loops.convolve,
         len(x) * window.out[0],
         channels_last(x),
-        pack(w.reshape(u * v * channels, filters), by.width),
+        pack(w.reshape(u * v * channels, filters), by.width, overlap=True),
         y,
         by,
         scratch=(by.room + filled(window.out[1], TALL) * by.columns, x.dtype),
@@ -148,7 +150,7 @@ def _conv_dx_back(gy: Array, w: Array, window: Window) -> Array:
         pack(w.transpose(0, 2, 3, 1).reshape(filters, taps), by.width),
         gx,
         by,
-        scratch=(rows * (filters + by.columns), gy.dtype),
+        scratch=(by.room + rows * (filters + by.columns), gy.dtype),
         work=gy.size * taps,
     )
     return images(gx)

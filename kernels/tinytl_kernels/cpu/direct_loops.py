@@ -3,6 +3,7 @@
 import numba
 
 from .product import ROWS, TALL, block, multiply
+from .simd import BITS, load, store
 
 
 @numba.njit(nogil=True, cache=True)
@@ -11,7 +12,7 @@ def convolve(first, last, scratch, x, packed, y, by):  # type: ignore[no-untyped
     height, count, filters = y.shape[1:]
     channels, line = x.shape[3], by.padded[1]
     size = ROWS if by.wide or count < TALL else TALL
-    own = by.columns == filters and count >= size  # y itself has room for whole blocks
+    narrow = by.width > filters  # a block writes more, which the next one overwrites
     flat = y.reshape(-1)
     here = -1
     for row in range(first, last):
@@ -19,19 +20,21 @@ def convolve(first, last, scratch, x, packed, y, by):  # type: ignore[no-untyped
         if n != here:
             _pad(x, n, scratch, by)
             here = n
+        own = count >= size and not (narrow and row == last - 1)
+        step = filters if own else by.columns
         out = (flat, row * count * filters) if own else (scratch, by.room)
         for k in range(0, count, size):
             j = max(
                 min(k, count - size), 0
             )  # the last block may overlap the one before
             start = (i * by.stride[0] * line + j * by.stride[1]) * channels
-            to = (out[0], out[1] + j * by.columns)
+            to = (out[0], out[1] + j * step, step)
             _windows(size, start, scratch, packed, to, channels, by)
         if not own:
             for j in range(count):
-                at = by.room + j * by.columns
                 for f in range(filters):
-                    flat[(row * count + j) * filters + f] = scratch[at + f]
+                    value = scratch[by.room + j * by.columns + f]
+                    flat[(row * count + j) * filters + f] = value
 
 
 @numba.njit(nogil=True)
@@ -41,7 +44,7 @@ def _windows(size, start, padded, packed, to, channels, by):  # type: ignore[no-
     down = by.dilation[0] * by.padded[1] * channels
     depth = (by.kernel[0], by.run)
     for q in range(0, by.columns, by.width):
-        c = (to[0], to[1] + q, by.columns)
+        c = (to[0], to[1] + max(min(q, by.filters - by.width), 0), to[2])
         for r in range(by.runs):
             a = (padded, start + r * by.dilation[1] * channels, one, down, 1)
             tap = (q * depth[0] * by.runs + r * by.width) * by.run
@@ -97,32 +100,57 @@ def add_back(first, last, scratch, gy, packed, gx, by):  # type: ignore[no-untyp
     """gx of images first..last-1: rows of gy w^T, each added to its window's pixels."""
     filters, pixels = gy.shape[3], by.out[0] * by.out[1]
     rows = (pixels + TALL - 1) // TALL * TALL
-    grads, out = gy.reshape(-1), gx.reshape(-1)
-    image = gx.shape[1] * gx.shape[2] * gx.shape[3]
+    grads = gy.reshape(-1)
+    left, right = by.room, by.room + rows * filters
     for n in range(first, last):
-        _copy(scratch, 0, grads, n * pixels * filters, pixels * filters)
-        a, c = (scratch, 0, filters, 1), (scratch, rows * filters, by.columns)
+        _copy(scratch, left, grads, n * pixels * filters, pixels * filters)
+        a, c = (scratch, left, filters, 1), (scratch, right, by.columns)
         multiply(rows, by.columns, filters, by.width, a, (packed, 0), c, False)
-        _zeros(out, n * image, image)
+        _zeros(scratch, 0, by.room)
         for p in range(pixels):
-            at = rows * filters + p * by.columns
-            _add_window(scratch, at, gx, n, p // by.out[1], p % by.out[1], by)
+            i, j = p // by.out[1] * by.stride[0], p % by.out[1] * by.stride[1]
+            to = (i * by.padded[1] + j) * gx.shape[3]
+            _add_window(scratch, right + p * by.columns, to, gx.shape[3], by)
+        _cut(scratch, n, gx, by)
 
 
 @numba.njit(nogil=True)
-def _add_window(columns, at, gx, n, i, j, by):  # type: ignore[no-untyped-def]
-    """Add the numbers from columns[at] on to the pixels that window (i, j) sees."""
-    height, width, channels = gx.shape[1:]
-    out = gx.reshape(-1)
+def _add_window(numbers, at, to, channels, by):  # type: ignore[no-untyped-def]
+    """Add the numbers from `at` on to what a window sees that begins at `to`."""
+    width = BITS // 8 // numbers.itemsize
     for u in range(by.kernel[0]):
-        h = i * by.stride[0] - by.padding[0] + u * by.dilation[0]
-        for v in range(by.kernel[1]):
-            w = j * by.stride[1] - by.padding[1] + v * by.dilation[1]
-            if 0 <= h < height and 0 <= w < width:
-                to = ((n * height + h) * width + w) * channels
-                for c in range(channels):
-                    out[to + c] += columns[at + c]
-            at += channels
+        for r in range(by.runs):
+            tap = u * by.dilation[0] * by.padded[1] + r * by.dilation[1]
+            start = to + tap * channels
+            if by.run % width == 0:
+                for k in range(0, by.run, width):
+                    total = load(numbers, start + k) + load(numbers, at + k)
+                    store(numbers, start + k, total)
+            else:
+                for k in range(by.run):
+                    numbers[start + k] += numbers[at + k]
+            at += by.run
+
+
+@numba.njit(nogil=True)
+def _cut(padded, n, gx, by):  # type: ignore[no-untyped-def]
+    """Image n without the padding around it; pixels that no window saw are zero."""
+    height, width, channels = gx.shape[1:]
+    out, line = gx.reshape(-1), by.padded[1]
+    for h in range(height):
+        to, row = (n * height + h) * width * channels, h + by.padding[0]
+        if 0 <= row < by.padded[0]:
+            here = min(width, line - by.padding[1])
+            _copy(
+                out,
+                to,
+                padded,
+                (row * line + by.padding[1]) * channels,
+                here * channels,
+            )
+            _zeros(out, to + here * channels, (width - here) * channels)
+        else:
+            _zeros(out, to, width * channels)
 
 
 @numba.njit(nogil=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..memory import empty
 from ..threads import run
-from .product import ROWS, block, filled, pack, panel
+from .product import ROWS, block, pack, panel
 from .simd import BITS
 
 Array = np.ndarray
@@ -28,41 +28,39 @@ def matmul(x: Array, z: Array) -> Array:
     numbers = np.ascontiguousarray(x.T if by_columns else x).reshape(-1)
     steps = (1, rows) if by_columns else (depth, 1)
     width = panel(columns, x.dtype)
-    room = filled(columns, width)
     y = empty((rows, columns), x.dtype)
     run(
         _multiply,
         -(-rows // ROWS),
         (numbers, *steps),
-        (pack(z, width), depth, width),
+        (pack(z, width, overlap=True), depth, width),
         y,
-        room,
-        scratch=(ROWS * room, x.dtype),
+        scratch=(ROWS * width, x.dtype),
         work=rows * depth * columns,
     )
     return y
 
 
 @numba.njit(nogil=True, cache=True)
-def _multiply(first, last, scratch, x, z, y, room):  # type: ignore[no-untyped-def]
+def _multiply(first, last, scratch, x, z, y):  # type: ignore[no-untyped-def]
     """Blocks of rows first..last-1; the last block may overlap the one before."""
     numbers, row, step = x
     packed, depth, width = z
     rows, columns = y.shape
     flat = y.reshape(-1)
-    own = room == columns
     for k in range(first, last):
         i = min(k * ROWS, rows - ROWS)
-        out = (flat, i * columns) if own else (scratch, 0)
         a = (numbers, i * row, row, 0, step)
-        for q in range(0, room, width):
+        for q in range(0, columns, width):
             b = (packed, q * depth, 0, width)
-            c = (out[0], out[1] + q, room)
+            c = (flat, i * columns + min(q, columns - width), columns)
+            if width > columns:
+                c = (scratch, 0, width)
             if width > BITS // 8 // y.itemsize:
                 block(ROWS, 2, (1, depth), a, b, c, False)
             else:
                 block(ROWS, 1, (1, depth), a, b, c, False)
-        if not own:
+        if width > columns:
             for r in range(ROWS):
                 for j in range(columns):
-                    y[i + r, j] = scratch[r * room + j]
+                    y[i + r, j] = scratch[r * width + j]

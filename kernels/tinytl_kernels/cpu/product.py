@@ -178,13 +178,20 @@ def multiply(rows, columns, depth, width, a, b, c, add):  # type: ignore[no-unty
                 block(TALL, 1, (1, depth), along, down, place, add)
 
 
-def pack(matrix: Array, width: int) -> Array:
-    """(K, F) in panels: for each `width` columns, all rows; flat, filled with zeros."""
+def pack(matrix: Array, width: int, overlap: bool = False) -> Array:
+    """(K, F) in panels of `width` columns, one after the other; flat.
+
+    The last panel is filled up with zeros; or, with `overlap`, it begins as far to the
+    left as it must to end with the matrix, if that is wide enough.
+    """
     depth, filters = matrix.shape
     whole = filters // width
     packed = np.zeros((-(-filters // width), depth, width), matrix.dtype)
     panels = matrix[:, : whole * width].reshape(depth, whole, width)
     packed[:whole] = panels.transpose(1, 0, 2)
     if whole < len(packed):
-        packed[whole, :, : filters - whole * width] = matrix[:, whole * width :]
+        if overlap and whole:
+            packed[whole] = matrix[:, filters - width :]
+        else:
+            packed[whole, :, : filters - whole * width] = matrix[:, whole * width :]
     return packed.reshape(-1)
