@@ -294,11 +294,12 @@ def _beside(x: Tensor, other: Any) -> Array:
 
     A single value in the computer's memory may stand beside a Tensor on a GPU.
     """
-    y = Tensor(other)
-    if not y.shape and y.device.type == "cpu" != x.device.type:
-        return y.item()
-    check_together("comparison", left=x.data, right=y.data)
-    return y.data
+    y = as_array(other)
+    if device_type(y) != device_type(x.data):
+        if not y.shape and device_type(y) == "cpu":
+            return y.item()
+        check_together("comparison", left=x.data, right=y)
+    return y
 
 
 def record(value: Array, *edges: tuple[Tensor, Pullback]) -> Tensor:

@@ -77,7 +77,8 @@ def same_dtype(operation: str, **operands: Tensor | None) -> None:
 def same_device(operation: str, **operands: Tensor | None) -> None:
     """Raise ValueError unless all given operands are on one device."""
     given = {name: x.data for name, x in operands.items() if x is not None}
-    check_together(operation, **given)
+    if any(type(array) is not np.ndarray for array in given.values()):
+        check_together(operation, **given)
 
 
 def to(
@@ -95,8 +96,11 @@ def to(
         MemoryError: its memory does not suffice; what was asked, what is free.
     """
     x = tensor("to", "input", input)
-    wanted = x.dtype if dtype is None else np.dtype(dtype)
-    before, origin = x.dtype, x.device
+    before = x.dtype
+    wanted = before if dtype is None else np.dtype(dtype)
+    if wanted == before and device is None:
+        return x
+    origin = x.device
     place = origin if device is None else Device(device)  # type: ignore[arg-type]
     if wanted == before and place == origin:
         return x
@@ -125,10 +129,9 @@ def common(operation: str, *operands: Any, floats: bool = False) -> list[Tensor]
     dtype = result_type(known)
     if floats and dtype not in FLOATS:
         dtype = np.dtype(np.float32)
-    tensors = [x for x in known if isinstance(x, Tensor)]
-    on_gpu = [x for x in tensors if device_type(x.data) == "cuda"]
-    if on_gpu:
-        return _common_on_gpu(operation, known, dtype, namespace(on_gpu[0].data))
+    for x in known:
+        if isinstance(x, Tensor) and device_type(x.data) == "cuda":
+            return _common_on_gpu(operation, known, dtype, namespace(x.data))
     return [
         to(x, dtype) if isinstance(x, Tensor) else Tensor(np.asarray(x, dtype))
         for x in known
