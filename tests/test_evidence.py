@@ -85,7 +85,7 @@ def test_arms_are_settings_of_one_code_path():
         assert job.settings().seed == 3
         assert job.settings().epochs == 200
     flat = Job("cifar10-10", "l2t-www-flat", 0).settings()
-    assert flat.options == {"which": "map", "scale": "flat"}
+    assert flat.options == {"which": "map", "scale": "flat", "graphs": None}
 
 
 @pytest.mark.parametrize("wrong", [(["mnist"], ["ufm"]), (["cifar10-10"], ["magic"])])

@@ -50,8 +50,9 @@ def twin(l2t, h_input=None):
 
 def relative(a, b):
     a, b = np.asarray(a), np.asarray(b)
-    # a bias in front of a norm has gradient 0, and rounding alone moves it: 1e-15
-    return max(np.abs(a - b).max() - 1e-15, 0) / max(np.abs(b).max(), 1e-300)
+    # A bias in front of a norm has gradient 0, and rounding alone moves it: a sum of
+    # 5 x 32 x 32 terms of about 0.1 is off by 2e-15, in an order that kernels choose.
+    return max(np.abs(a - b).max() - 1e-14, 0) / max(np.abs(b).max(), 1e-300)
 
 
 @pytest.mark.parametrize("which", [None, "map", "pooled", "pooled-map"])
@@ -247,7 +248,7 @@ def test_the_mean_square_has_the_derivatives_of_its_formula(weighted):
 
 def test_an_iteration_evaluates_nothing_twice():
     """Source and meta-networks once, the target T + 3 times: real, trial, judgement."""
-    l2t = ours(dtype=np.float32, which="map")
+    l2t = ours(dtype=np.float32, which="map", graphs=None)
     counts = {}
 
     def counting(name, function):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from tinytl_kernels import namespace
+from tinytl_kernels import Array, namespace
 from tinytl_kernels.devices import device_type, is_array, move
 
 from ..operators import Dims, Operand
@@ -169,8 +169,16 @@ def cat(tensors: Sequence[Operand], dim: int = 0) -> Tensor:
     for x, end in zip(shaped, ends, strict=True):
         part = (slice(None),) * k + (slice(end - x.shape[k], end),)
         edges.append((x, lambda g, part=part: getitem(g, part)))
-    xp = namespace(shaped[0].data)
-    return record(xp.concatenate([x.data for x in shaped], axis=k), *edges)
+    return record(_concatenated([x.data for x in shaped], k), *edges)
+
+
+def _concatenated(arrays: list[Array], axis: int) -> Array:
+    """In the order in memory of the first one, as NumPy's elementwise functions do."""
+    first = arrays[0]
+    order = sorted(range(first.ndim), key=lambda k: -first.strides[k])
+    turned = [x.transpose(order) for x in arrays]
+    joined = namespace(first).concatenate(turned, axis=order.index(axis))
+    return joined.transpose(np.argsort(order).tolist())
 
 
 def stack(tensors: Sequence[Operand], dim: int = 0) -> Tensor:

@@ -108,8 +108,8 @@ class L2T:
         virtual: "official" or "paper", see above.
         bn_virtual: "official", "restore" or "freeze", see above.
         method: how hypergradients are computed, see ``bilevel.hypergradient``.
-        graphs: how many steps of the trial keep their graph, for method "reverse": None
-            for all, which is fastest; 1 takes the least memory.
+        graphs: how many of the trial's last steps keep their graph, for "reverse": None
+            for all, the fastest; 1 takes the least memory, and 2 hardly more.
         lr: rate of theta; set ``sgd.param_groups[0]["lr"]``, or use a schedule.
         momentum: of theta.
         weight_decay: of theta.
@@ -143,7 +143,7 @@ class L2T:
         virtual: str = "official",
         bn_virtual: str = "official",
         method: str = "reverse",
-        graphs: int | None = None,
+        graphs: int | None = 2,
         lr: float = 0.1,
         momentum: float = 0.9,
         weight_decay: float = 1e-4,

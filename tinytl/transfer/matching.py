@@ -239,14 +239,25 @@ def joined(
     """
     maps, found = [], []
     for which in by_target(pairs).values():
-        maps.append(F.cat([source[k] for k in which], 1))
+        maps.append(channels_last(F.cat([source[k] for k in which], 1)))
         pixels = [each[k].pixels for k in which]
         there = [x for x in pixels if x is not None]
         if there and len(there) < len(pixels):
             raise ValueError("joined: all pairs of a target map have pixels, or none")
         channels = F.cat([each[k].channels for k in which], 1)
-        found.append(Factors(channels, F.cat(there, 1) if there else None))
+        wide = channels_last(F.cat(there, 1)) if there else None
+        found.append(Factors(channels, wide))
     return maps, found
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """The same x, in memory as convolutions leave their maps: (N, H, W, C).
+
+    What is computed from two arrays in one order is one pass over both. Where x lies so
+    already, nothing is done.
+    """
+    array = namespace(x.data).ascontiguousarray(x.data.transpose(0, 2, 3, 1))
+    return record(array.transpose(0, 3, 1, 2), (x, lambda g: g))
 
 
 def matching_loss(
@@ -315,7 +326,7 @@ def mean_square(x: Tensor, weight: Tensor | None = None) -> Tensor:
 
 def stretched(gamma: Tensor, size: tuple[int, ...], scale: str = "raw") -> Tensor:
     """gamma (N, C, 3, 3) over a map of `size`, scaled as in ``factors``."""
-    wide = F.interpolate(gamma, size, mode="bilinear")
+    wide = F.interpolate(channels_last(gamma), size, mode="bilinear")
     if scale == "raw":
         return wide
     level = F.mean(wide, (2, 3), keepdim=True)
