@@ -86,6 +86,8 @@ def test_devices_have_torchs_names(gpu):
     assert repr(tinytl.device("cuda")) == repr(torch.device("cuda", 0))
     assert tinytl.device(tinytl.device("cuda")) == tinytl.device("cuda:0")
     assert there([1.0]).device == tinytl.device("cuda")
+    assert tinytl.cuda.is_available()
+    tinytl.cuda.synchronize()
     for wrong in ("gpu", "cuda:1", 3, None):
         with pytest.raises(ValueError, match="'cpu' or 'cuda'"):
             tinytl.device(wrong)
