@@ -13,7 +13,7 @@ from reference.gpu.compile_check import Build, faults, occupancy
     [
         (32, 0, 256, (8, 0), 1.0),  # as NVIDIA's occupancy calculator has them
         (64, 0, 256, (8, 0), 0.5),
-        (65, 0, 256, (8, 0), 0.375),  # in pieces of 8 registers a thread
+        (33, 0, 256, (8, 0), 0.75),  # in pieces of 8 registers a thread
         (128, 0, 256, (9, 0), 0.25),
         (255, 0, 256, (8, 0), 0.125),
         (64, 0, 256, (7, 5), 1.0),

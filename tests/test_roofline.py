@@ -46,6 +46,7 @@ found = {
     "copy": traced(lambda: a.data.T.reshape(-1)),
     "add": traced(lambda: a.data + a.data),
     "broadcast": traced(lambda: a.data + there(6).data),
+    "expanded": traced(lambda: a.data + cupy.broadcast_to(there(6).data, (4, 6))),
     "in place": traced(in_place),
     "matmul": traced(lambda: a.data @ b.data),
     "reduction": traced(lambda: a.data.sum(axis=0)),
@@ -81,6 +82,7 @@ def found():
         ("copy", [["cupy.reshape", 0, 2 * 96, 24]]),
         ("add", [["cupy.add", 0, 3 * 96, 24]]),  # an array given twice is read twice
         ("broadcast", [["cupy.add", 0, 2 * 96 + 24, 24]]),
+        ("expanded", [["cupy.add", 0, 2 * 96 + 24, 24]]),
         ("in place", [["cupy.add", 0, 288, 24], ["cupy.add inplace", 0, 288, 24]]),
         ("matmul", [["cupy.matmul", 0, 4 * (24 + 30 + 20), 2 * 4 * 6 * 5]]),
         ("reduction", [["cupy.sum", 0, 96 + 24, 24]]),
