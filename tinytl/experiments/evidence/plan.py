@@ -50,7 +50,7 @@ class Arm:
     Attributes:
         method: a key of ``transfer.METHODS``.
         title: what a table calls it.
-        cost: of one iteration, in gradients of a batch, roughly; for the time left.
+        cost: of one iteration, in iterations of scratch, roughly; for the time left.
         options: of ``L2T``.
     """
 
@@ -67,15 +67,15 @@ CELLS = {
 }
 ARMS = {
     "scratch": Arm("scratch", "scratch", 1),
-    "ufm": Arm("ufm", "UFM", 1.5),
-    "l2t-ww": Arm("l2t-ww", "L2T-ww", 12),
-    "l2t-www-map": Arm("l2t-www", "L2T-www, h from map", 14, {"which": "map"}),
-    "l2t-www-pooled": Arm("l2t-www", "L2T-www, h pooled", 14, {"which": "pooled"}),
+    "ufm": Arm("ufm", "UFM", 5),
+    "l2t-ww": Arm("l2t-ww", "L2T-ww", 25),
+    "l2t-www-map": Arm("l2t-www", "L2T-www, h from map", 30, {"which": "map"}),
+    "l2t-www-pooled": Arm("l2t-www", "L2T-www, h pooled", 30, {"which": "pooled"}),
     "l2t-www-flat": Arm(
-        "l2t-www", "scale alone", 14, {"which": "map", "scale": "flat"}
+        "l2t-www", "scale alone", 30, {"which": "map", "scale": "flat"}
     ),
     "l2t-www-unit": Arm(
-        "l2t-www", "shape alone", 14, {"which": "map", "scale": "unit"}
+        "l2t-www", "shape alone", 30, {"which": "map", "scale": "unit"}
     ),
 }
 USUAL = tuple(name for name in ARMS if name != "l2t-www-unit")
@@ -108,7 +108,7 @@ class Job:
 
     @property
     def work(self) -> float:
-        """How much there is to compute, in gradients of a batch, roughly."""
+        """How much there is to compute, in iterations of scratch, roughly."""
         cell, arm = CELLS[self.cell], ARMS[self.arm]
         return cell.iterations(self.epochs, self.batch_size) * arm.cost
 
