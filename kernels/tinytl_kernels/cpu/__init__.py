@@ -4,11 +4,15 @@ Importing it loads numba. The first call of a kernel compiles it, a few seconds 
 first time on a machine; the result is kept on disk beside the source.
 """
 
+from pathlib import Path
+
 from ..plain import (
     sgd_step,
     sum_pool,
     sum_pool_dx,
 )
+from . import direct_loops
+from .cache import forget_stale
 from .conv import conv, conv_dw, conv_dx
 from .elementwise import keep, ramp, sigmoid, sigmoid_dx, softplus, softplus_dx
 from .matmul import matmul
@@ -25,6 +29,7 @@ from .norm import (
 )
 from .pool import gather, max_pool, scatter
 from .resize import resample
+from .simd import COMPILED
 
 __all__ = [
     "add_per_channel",
@@ -54,3 +59,6 @@ __all__ = [
     "sum_pool",
     "sum_pool_dx",
 ]
+
+if COMPILED:
+    forget_stale(Path(str(direct_loops.convolve.stats.cache_path)))

@@ -2,22 +2,24 @@
 
 There is no sum over channels, so there is no matrix product in it: U * V products an
 output, of numbers that lie side by side in channels-last images, where one vector is
-some channels of one pixel. The limit is memory.
+some channels of one pixel. The limit is memory. Images are padded one at a time, as in
+direct.py. Where the channels are no whole number of vectors, the last vector overlaps
+the one before.
 
 Source: Howard et al. 2017, section 3.1.
 """
-
-import math
-from typing import Any, NamedTuple
 
 import numba
 import numpy as np
 
 from ..memory import empty
-from ..shapes import Pair, Window
+from ..shapes import Window
 from ..threads import get_num_threads, run
+from .direct import plan
+from .direct_loops import pad
 from .layout import channels_last, images
-from .simd import lanes, load, store, zero
+from .product import ROWS, channelwise, filled
+from .simd import BITS, lanes
 
 Array = np.ndarray
 
@@ -46,27 +48,47 @@ def conv_dx(gy: Array, w: Array, window: Window) -> Array:
 def conv_dw(x: Array, gy: Array, window: Window) -> Array:
     """gw[c,0,u,v] = sum over n,i,j of gy[n,c,i,j] * x[n, c, i*s-p+u*d, j*s-p+v*d].
 
-    Each thread adds up its own rows; then the parts are added.
+    Each thread adds up its own images; then the parts are added.
 
     Shapes. x (N,C,H,W), gy (N,C,I,J) -> (C,1,U,V).
     """
     x_last, gy_last = _vectors(channels_last(x)), _vectors(channels_last(gy))
-    parts = get_num_threads()
+    parts = max(1, min(get_num_threads(), len(x)))
     channels, one = x_last.shape[3], lanes(x.dtype)
-    vectors = -(-channels // one)
-    gw = np.zeros((parts, *window.kernel, vectors * one), x.dtype)
-    _run(_weight_sums, parts, (x_last, gy_last, gw), window)
+    columns = filled(channels, one)
+    gw = np.zeros((parts, *window.kernel, columns), x.dtype)
+    by = plan(window, channels, channels, x.dtype)
+    run(
+        _weight_sums,
+        parts,
+        x_last,
+        gy_last,
+        gw,
+        by,
+        scratch=(by.room, x.dtype),
+        work=gy.size * window.kernel[0] * window.kernel[1],
+    )
     total = gw.sum(axis=0)
-    before = (vectors - 1) * one  # the last vector is that of the last channels
-    total[..., channels - one : channels] = total[..., before:].copy()
+    total[..., channels - one : channels] = total[..., columns - one :].copy()
     return np.ascontiguousarray(total[..., : x.shape[1]].transpose(2, 0, 1)[:, None])
 
 
 def _slide(x: Array, w: Array, window: Window) -> Array:
     """Every channel of x with its own filter of w (U,V,C)."""
     x_last, taps = _vectors(channels_last(x)), _vectors(w)
-    y = empty((len(x), *window.out, taps.shape[2]), x.dtype)
-    _run(_convolve, len(x) * window.out[0], (x_last, taps, y), window)
+    channels = taps.shape[2]
+    by = plan(window, channels, channels, x.dtype)
+    y = empty((len(x), *window.out, channels), x.dtype)
+    run(
+        _convolve,
+        len(x) * window.out[0],
+        x_last,
+        taps.reshape(-1),
+        y,
+        by,
+        scratch=(by.room, x.dtype),
+        work=y.size * window.kernel[0] * window.kernel[1],
+    )
     return images(channels_last(images(y[..., : w.shape[2]])))
 
 
@@ -80,85 +102,69 @@ def _spaced(gy: Array, window: Window) -> tuple[Array, Window]:
 
 
 def _vectors(x: Array) -> Array:
-    """The array, its last axis filled up with zeros to one vector at least.
-
-    More than one need not be whole: the last then overlaps the one before.
-    """
+    """The array, its last axis filled up with zeros to one vector at least."""
     missing = max(lanes(x.dtype) - x.shape[-1], 0)
     wide = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, missing)]) if missing else x
     return np.ascontiguousarray(wide)
 
 
-class Plan(NamedTuple):
-    """What the loops need to know of a window, and the length of a vector."""
-
-    stride: Pair
-    padding: Pair
-    dilation: Pair
-    lanes: int
-
-
-def _run(kernel: Any, count: int, arrays: tuple[Array, ...], window: Window) -> None:
-    by = Plan(window.stride, window.padding, window.dilation, lanes(arrays[0].dtype))
-    work = max(a.size for a in arrays) * math.prod(window.kernel)
-    run(kernel, count, *arrays, by, work=work)
-
-
-@numba.njit(nogil=True)
-def _inside(start, step, taps, size):  # type: ignore[no-untyped-def]
-    """First and last + 1 of the taps at start, start + step ... within 0..size-1."""
-    first = max(0, -(start // step))
-    return first, max(first, min(taps, (size - 1 - start) // step + 1))
-
-
 @numba.njit(nogil=True, cache=True)
-def _convolve(first, last, x, w, y, by):  # type: ignore[no-untyped-def]
+def _convolve(first, last, scratch, x, taps, y, by):  # type: ignore[no-untyped-def]
     """Rows first..last-1 of the outputs of all images."""
-    (s, t), (p, q), (d, e), lanes = by
-    height, width, channels = x.shape[1:]
-    u_size, v_size, _ = w.shape
-    taps = w.reshape(-1)
+    height, count, channels = y.shape[1:]
+    line, one = by.padded[1], BITS // 8 // y.itemsize
+    down, right = by.dilation[0] * line * channels, by.dilation[1] * channels
+    row_of_taps = by.kernel[1] * channels
+    out, step = y.reshape(-1), by.stride[1] * channels
+    here = -1
     for row in range(first, last):
-        n, i = row // y.shape[1], row % y.shape[1]
-        pixels, out = x[n].reshape(-1), y[n, i].reshape(-1)
-        rows = _inside(i * s - p, d, u_size, height)
-        for j in range(y.shape[2]):
-            columns = _inside(j * t - q, e, v_size, width)
-            for k in range(0, channels, lanes):
-                c = min(k, channels - lanes)
-                total = zero(pixels)
-                for u in range(rows[0], rows[1]):
-                    line = (i * s - p + u * d) * width
-                    for v in range(columns[0], columns[1]):
-                        at = line + j * t - q + v * e
-                        tap = load(taps, (u * v_size + v) * channels + c)
-                        total = total + tap * load(pixels, at * channels + c)
-                store(out, j * channels + c, total)
+        if row // height != here:
+            here = row // height
+            pad(x, here, scratch, by)
+        top = row % height * by.stride[0] * line * channels
+        for k in range(0, channels, one):
+            c = min(k, channels - one)
+            b = (taps, c, row_of_taps, channels)
+            whole = count // ROWS * ROWS
+            for j in range(0, whole, ROWS):
+                a = (scratch, top + j * step + c, step, down, right)
+                to = (out, (row * count + j) * channels + c, channels)
+                channelwise(ROWS, 1, by.kernel, a, b, to, False)
+            for j in range(whole, count):
+                a = (scratch, top + j * step + c, step, down, right)
+                to = (out, (row * count + j) * channels + c, channels)
+                channelwise(1, 1, by.kernel, a, b, to, False)
 
 
 @numba.njit(nogil=True, cache=True)
-def _weight_sums(first, last, x, gy, gw, by):  # type: ignore[no-untyped-def]
-    """Parts first..last-1 of the sum; a part has its share of the outputs' rows."""
-    (s, t), (p, q), (d, e), lanes = by
-    height, width, channels = x.shape[1:]
+def _weight_sums(first, last, scratch, x, gy, gw, by):  # type: ignore[no-untyped-def]
+    """Parts first..last-1 of the sum; a part has its share of the images."""
     parts, u_size, v_size, columns = gw.shape
-    rows, count = gy.shape[0] * gy.shape[1], gy.shape[2]
+    height, count, channels = gy.shape[1:]
+    line, one = by.padded[1], BITS // 8 // gy.itemsize
+    down, right = by.stride[0] * line * channels, by.stride[1] * channels
+    grads, sums = gy.reshape(-1), gw.reshape(-1)
+    step = by.dilation[1] * channels
     for part in range(first, last):
-        for row in range(rows * part // parts, rows * (part + 1) // parts):
-            n, i = row // gy.shape[1], row % gy.shape[1]
-            grads = gy[n, i].reshape(-1)
-            inside = _inside(i * s - p, d, u_size, height)
-            for u in range(inside[0], inside[1]):
-                pixels = x[n, i * s - p + u * d].reshape(-1)
-                sums = gw[part, u].reshape(-1)
-                for v in range(v_size):
-                    left = v * e - q
-                    seen = _inside(left, t, count, width)
-                    for k in range(0, channels, lanes):
-                        c = min(k, channels - lanes)
-                        total = load(sums, v * columns + k)
-                        for j in range(seen[0], seen[1]):
-                            g = load(grads, j * channels + c)
-                            at = (left + j * t) * channels + c
-                            total = total + g * load(pixels, at)
-                        store(sums, v * columns + k, total)
+        for n in range(len(x) * part // parts, len(x) * (part + 1) // parts):
+            pad(x, n, scratch, by)
+            for u in range(u_size):
+                start = u * by.dilation[0] * line * channels
+                taps = (part * u_size + u) * v_size * columns
+                for k in range(0, channels, one):
+                    c = min(k, channels - one)
+                    b = (
+                        grads,
+                        n * height * count * channels + c,
+                        count * channels,
+                        channels,
+                    )
+                    for v in range(0, v_size, v_size if v_size in (3, 5) else 1):
+                        a = (scratch, start + v * step + c, step, down, right)
+                        to = (sums, taps + v * columns + k, columns)
+                        if v_size == 3:
+                            channelwise(3, 1, (height, count), a, b, to, True)
+                        elif v_size == 5:
+                            channelwise(5, 1, (height, count), a, b, to, True)
+                        else:
+                            channelwise(1, 1, (height, count), a, b, to, True)

@@ -99,8 +99,8 @@ def conv_dx(gy: Array, w: Array, window: Window) -> Array:
     """
     if _one_pixel(window):
         return _mix(gy, w[:, :, 0, 0])
-    channels, (u, v), one = w.shape[1], window.kernel, lanes(gy.dtype)
-    useless = u * v * filled(channels, one) > filled(u * v * channels, one)
+    channels, v, one = w.shape[1], window.kernel[1], lanes(gy.dtype)
+    useless = v * filled(channels, one) > filled(v * channels, one)
     if window.stride != (1, 1) or useless:  # few channels would fill no vector
         return _conv_dx_back(gy, w, window)
     return _slide(gy, w.transpose(2, 3, 0, 1)[::-1, ::-1], window.turned())
@@ -139,19 +139,22 @@ def _slide(x: Array, w: Array, window: Window) -> Array:
 def _conv_dx_back(gy: Array, w: Array, window: Window) -> Array:
     """Gradient towards x by multiplying with w^T and adding back."""
     filters, channels, u, v = w.shape
-    taps = u * v * channels
-    by = plan(window, channels, taps, gy.dtype)
+    runs = 1 if window.dilation[1] == 1 else v
+    rows = w.transpose(0, 2, 3, 1).reshape(filters, u * runs, v * channels // runs)
+    behind = -rows.shape[2] % lanes(gy.dtype)  # zeros: whole vectors are added
+    taps = np.pad(rows, [(0, 0), (0, 0), (0, behind)]).reshape(filters, -1)
+    by = plan(window, channels, taps.shape[1], gy.dtype)
     gx = empty((len(gy), *window.size, channels), gy.dtype)
-    rows = filled(window.out[0] * window.out[1], TALL)
+    pixels = filled(window.out[0] * window.out[1], TALL)
     run(
         loops.add_back,
         len(gy),
         channels_last(gy),
-        pack(w.transpose(0, 2, 3, 1).reshape(filters, taps), by.width),
+        pack(taps, by.width),
         gx,
         by,
-        scratch=(by.room + rows * (filters + by.columns), gy.dtype),
-        work=gy.size * taps,
+        scratch=(by.room + pixels * (filters + by.columns), gy.dtype),
+        work=gy.size * taps.shape[1],
     )
     return images(gx)
 

@@ -3,7 +3,7 @@
 import numba
 
 from .product import ROWS, TALL, block, multiply
-from .simd import BITS, load, store
+from .simd import BITS, load, store, zero
 
 
 @numba.njit(nogil=True, cache=True)
@@ -18,7 +18,7 @@ def convolve(first, last, scratch, x, packed, y, by):  # type: ignore[no-untyped
     for row in range(first, last):
         n, i = row // height, row % height
         if n != here:
-            _pad(x, n, scratch, by)
+            pad(x, n, scratch, by)
             here = n
         own = count >= size and not (narrow and row == last - 1)
         step = filters if own else by.columns
@@ -64,7 +64,7 @@ def weight_sums(first, last, scratch, x, gy, total, by):  # type: ignore[no-unty
     grads, pixels, filters = gy.reshape(-1), by.out[0] * by.out[1], gy.shape[3]
     for part in range(first, last):
         for n in range(len(x) * part // parts, len(x) * (part + 1) // parts):
-            _pad(x, n, scratch, by)
+            pad(x, n, scratch, by)
             g = (grads, n * pixels * filters, filters)
             if g[1] + pixels * filters + columns > len(grads):  # a panel reads behind
                 g = (scratch, by.room, columns)
@@ -116,20 +116,16 @@ def add_back(first, last, scratch, gy, packed, gx, by):  # type: ignore[no-untyp
 
 @numba.njit(nogil=True)
 def _add_window(numbers, at, to, channels, by):  # type: ignore[no-untyped-def]
-    """Add the numbers from `at` on to what a window sees that begins at `to`."""
+    """Add numbers from `at` on, in whole vectors, to what the window at `to` sees."""
     width = BITS // 8 // numbers.itemsize
     for u in range(by.kernel[0]):
         for r in range(by.runs):
             tap = u * by.dilation[0] * by.padded[1] + r * by.dilation[1]
             start = to + tap * channels
-            if by.run % width == 0:
-                for k in range(0, by.run, width):
-                    total = load(numbers, start + k) + load(numbers, at + k)
-                    store(numbers, start + k, total)
-            else:
-                for k in range(by.run):
-                    numbers[start + k] += numbers[at + k]
-            at += by.run
+            for k in range(0, by.run, width):
+                total = load(numbers, start + k) + load(numbers, at)
+                store(numbers, start + k, total)
+                at += width
 
 
 @numba.njit(nogil=True)
@@ -154,7 +150,7 @@ def _cut(padded, n, gx, by):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True)
-def _pad(x, n, scratch, by):  # type: ignore[no-untyped-def]
+def pad(x, n, scratch, by):  # type: ignore[no-untyped-def]
     """Image n, with the zeros that windows see around it; negative padding cuts off."""
     height, width, channels = x.shape[1:]
     pixels, line = x.reshape(-1), by.padded[1]
@@ -172,11 +168,23 @@ def _pad(x, n, scratch, by):  # type: ignore[no-untyped-def]
 
 @numba.njit(nogil=True)
 def _zeros(out, start, count):  # type: ignore[no-untyped-def]
-    for k in range(start, start + count):
-        out[k] = 0
+    width = BITS // 8 // out.itemsize
+    if count < width:
+        for k in range(start, start + count):
+            out[k] = 0
+    else:
+        for k in range(0, count, width):
+            store(out, start + min(k, count - width), zero(out))
 
 
 @numba.njit(nogil=True)
 def _copy(out, start, numbers, at, count):  # type: ignore[no-untyped-def]
-    for k in range(count):
-        out[start + k] = numbers[at + k]
+    """In whole vectors; the last one overlaps the one before."""
+    width = BITS // 8 // out.itemsize
+    if count < width:
+        for k in range(count):
+            out[start + k] = numbers[at + k]
+    else:
+        for j in range(0, count, width):
+            k = min(j, count - width)
+            store(out, start + k, load(numbers, at + k))

@@ -27,36 +27,53 @@ Array = np.ndarray
 ROWS, TALL = (4, 8) if BITS == 256 else (8, 16)  # 16 registers hold less than 32
 
 
-@intrinsic(prefer_literal=True)
-def _block(
-    typing: Any, rows: Any, vectors: Any, depth: Any, a: Any, b: Any, c: Any, add: Any
-) -> Any:
-    """The same as instructions, with the sums in registers."""
-    size = (rows.literal_value, vectors.literal_value)
+def _product(each: bool) -> Any:
+    """The products of ``block``, or of ``channelwise``, as instructions."""
 
-    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        scalar = context.get_value_type(a[0].dtype)
-        vector = ir.VectorType(scalar, BITS // a[0].dtype.bitwidth)
-        depths = cgutils.unpack_tuple(builder, args[2])
-        matrices = []
-        for kind, value in zip((a, b, c), args[3:6], strict=True):
-            array, start, *steps = cgutils.unpack_tuple(builder, value)
-            place = address(context, builder, kind[0], array, start)
-            matrices.append((place, *steps))
-        left, right, out = matrices
-        sums = _sums(builder, vector, size, depths, left, right)
-        with builder.if_else(args[6]) as (adding, setting):
-            with adding:
-                _put(builder, sums, out, True)
-            with setting:
-                _put(builder, sums, out, False)
-        return context.get_dummy_value()
+    @intrinsic(prefer_literal=True)
+    def product(
+        typing: Any,
+        rows: Any,
+        vectors: Any,
+        depth: Any,
+        a: Any,
+        b: Any,
+        c: Any,
+        add: Any,
+    ) -> Any:
+        size = (rows.literal_value, vectors.literal_value)
 
-    return types.void(rows, vectors, depth, a, b, c, add), emit
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            scalar = context.get_value_type(a[0].dtype)
+            vector = ir.VectorType(scalar, BITS // a[0].dtype.bitwidth)
+            depths = cgutils.unpack_tuple(builder, args[2])
+            matrices = []
+            for kind, value in zip((a, b, c), args[3:6], strict=True):
+                array, start, *steps = cgutils.unpack_tuple(builder, value)
+                place = address(context, builder, kind[0], array, start)
+                matrices.append((place, *steps))
+            left, right, out = matrices
+            sums = _sums(builder, vector, size, depths, left, right, each)
+            with builder.if_else(args[6]) as (adding, setting):
+                with adding:
+                    _put(builder, sums, out, True)
+                with setting:
+                    _put(builder, sums, out, False)
+            return context.get_dummy_value()
+
+        return types.void(rows, vectors, depth, a, b, c, add), emit
+
+    return product
 
 
 def _sums(
-    builder: Any, vector: Any, size: tuple[int, int], depths: Any, left: Any, right: Any
+    builder: Any,
+    vector: Any,
+    size: tuple[int, int],
+    depths: Any,
+    left: Any,
+    right: Any,
+    each: bool,
 ) -> Any:
     """Emit: the loops over k. Returns where the sums are; LLVM makes them registers."""
     (a, a_row, *a_steps), (b, *b_steps) = left, right
@@ -83,8 +100,11 @@ def _sums(
             for j in range(size[1])
         ]
         for start, totals in zip(starts, sums, strict=True):
-            number = builder.load(builder.gep(start, [along]))
-            wide = spread(builder, number, vector)
+            place = builder.gep(start, [along])
+            if each:
+                wide = read(builder, place, vector)
+            else:
+                wide = spread(builder, builder.load(place), vector)
             for part, total in zip(panel, totals, strict=True):
                 term = builder.fmul(wide, part, flags=FUSED)
                 value = builder.fadd(builder.load(total), term, flags=FUSED)
@@ -113,7 +133,7 @@ def _beside(builder: Any, row: Any, j: int, vector: Any) -> Any:
     return builder.gep(row, [ir.Constant(ir.IntType(64), j * vector.count)])
 
 
-@compiled_as(_block)
+@compiled_as(_product(each=False))
 def block(
     rows: int,
     vectors: int,
@@ -143,6 +163,32 @@ def block(
     place = c0 + c_row * i + j
     with np.errstate(all="ignore"):  # rows that nobody will read may hold anything
         out[place] = numbers @ panels + (out[place] if add else 0)
+
+
+@compiled_as(_product(each=True))
+def channelwise(
+    rows: int,
+    vectors: int,
+    depth: tuple[int, int],
+    a: tuple[Array, int, int, int, int],
+    b: tuple[Array, int, int, int],
+    c: tuple[Array, int, int],
+    add: bool,
+) -> None:
+    """c[i, j] = sum over k of a[i, k, j] * b[k, j]; added to c if `add`.
+
+    As ``block``, but a has a vector of numbers, one for each j, where that has one for
+    all. `vectors` is 1.
+    """
+    (left, a0, a_row, *a_steps), (right, b0, *b_steps), (out, c0, c_row) = a, b, c
+    i, j = np.arange(rows)[:, None], np.arange(lanes(left.dtype))
+    outer, inner = (np.ravel(k) for k in np.indices(depth))
+    at = a0 + a_row * i + a_steps[0] * outer + a_steps[1] * inner
+    numbers = left[at[:, :, None] + j]
+    panels = right[b0 + (b_steps[0] * outer + b_steps[1] * inner)[:, None] + j]
+    place = c0 + c_row * i + j
+    with np.errstate(all="ignore"):
+        out[place] = (numbers * panels).sum(axis=1) + (out[place] if add else 0)
 
 
 def panel(columns: int, dtype: Any) -> int:
