@@ -92,7 +92,7 @@ def _normalised(
     _update(stats["running_mean"], m, momentum)
     _update(stats["running_var"], v * (count / (count - 1)), momentum)
     xp = namespace(v)
-    r = (1 / xp.sqrt(v + eps)).astype(x.dtype)
+    r = (1 / xp.sqrt(v + eps)).astype(x.dtype, copy=False)
     w = Tensor(xp.ones_like(r)) if w is None else w
     b = Tensor(xp.zeros_like(r)) if b is None else b
     return batch_norm_line(x, w, b, m, r, eps, relu)
@@ -136,7 +136,7 @@ def _checked(
 def _update(running: Tensor | None, value: Array, momentum: float) -> None:
     if running is not None:
         mixed = (1 - momentum) * running.data + momentum * value
-        running.data = mixed.astype(running.dtype)
+        running.data = mixed.astype(running.dtype, copy=False)
 
 
 # -- with the running statistics: a line that does not depend on x ---------------------

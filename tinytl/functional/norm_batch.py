@@ -80,7 +80,7 @@ class _Batch:
         self.m, self.r = m, r
         self.over = (0, *range(2, x.ndim))
         self.count = x.numel() // x.shape[1]
-        self.line = Line(m, (r * w.data).astype(x.dtype), b.data, relu)
+        self.line = Line(m, (r * w.data).astype(x.dtype, copy=False), b.data, relu)
         self.kernels = kernels_for(x.data)
         self.last: tuple[Callable[[], Tensor | None], Array] | None = None
 
@@ -99,7 +99,7 @@ class _Batch:
 
     def weights(self, *rows: Array) -> Array:
         """The weights of a sum, in the dtype of x."""
-        return namespace(self.r).stack(rows).astype(self.x.dtype)
+        return namespace(self.r).stack(rows).astype(self.x.dtype, copy=False)
 
     def dx_weights(self, scale: Array, sums: Array) -> Array:
         """What scale * D is made of, given its argument's two sums: see (1)."""
@@ -157,7 +157,7 @@ def _batch_norm_dw(g: Tensor, by: _Batch) -> Tensor:
         weights = by.dx_weights(h.data, sums)
         return Tensor(by.kernels.line_mix(g.data, by.x.data, by.line, weights))
 
-    return record((by.r * sums[1]).astype(g.dtype), (g, to_g), (by.x, to_x))
+    return record((by.r * sums[1]).astype(g.dtype, copy=False), (g, to_g), (by.x, to_x))
 
 
 def _batch_norm_db(g: Tensor, by: _Batch) -> Tensor:
@@ -169,7 +169,7 @@ def _batch_norm_db(g: Tensor, by: _Batch) -> Tensor:
         weights = by.weights(by.none(), h.data, by.none())
         return Tensor(by.kernels.line_mix_gated(*[by.x.data] * 2, by.line, weights))
 
-    return record(by.sums(g)[0].astype(g.dtype), (g, to_g))
+    return record(by.sums(g)[0].astype(g.dtype, copy=False), (g, to_g))
 
 
 class _Second:
@@ -203,7 +203,7 @@ class _Second:
         if is_grad_enabled():
             return sum(h * _batch_norm_dx(by.passed(self.g), by.bare()), by.over)
         a, *_ = self.means(h)
-        return Tensor((by.count * by.r * a).astype(h.dtype))
+        return Tensor((by.count * by.r * a).astype(h.dtype, copy=False))
 
     def dx(self, h: Tensor) -> Tensor:
         """Equation (2), times w."""
