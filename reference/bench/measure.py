@@ -40,7 +40,11 @@ class Variant:
     damage: float = 0.0
 
 
-OURS = (Variant("tinytl", "tinytl"), Variant("tinytl kept", "tinytl", kept=True))
+OURS = (
+    Variant("tinytl", "tinytl"),
+    Variant("tinytl kept", "tinytl", kept=True),
+    Variant("tinytl kept last", "tinytl", kept=True, channels_last=True),
+)
 THEIRS = (
     Variant("torch", "torch"),
     Variant("torch last", "torch", channels_last=True),

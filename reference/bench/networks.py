@@ -113,7 +113,7 @@ def functional(network: str, side: Any) -> tuple[Callable[[Any], Any], list[Any]
         he(k, *s) if len(s) > 1 else normal(k, *s, scale=0.1)
         for k, s in enumerate(shapes)
     ]
-    parameters = [side.tensor(value, True) for value in values]
+    parameters = [side.filters(value, True) for value in values]
     return lambda x: forward(side.F, x, parameters), parameters
 
 

@@ -15,7 +15,7 @@ KEEP = 2**31 - 1
 
 
 class Ours:
-    """tinytl, with arrays in the order that a user has them: NCHW."""
+    """tinytl, with images in the order that a user has them, NCHW, or channels last."""
 
     @staticmethod
     def load() -> None:
@@ -29,6 +29,7 @@ class Ours:
 
         self.library, self.F = tinytl, tinytl.functional
         self.no_grad = tinytl.no_grad
+        self.channels_last = channels_last
         if hasattr(tinytl, "set_num_threads"):  # older commits are measured too
             tinytl.set_num_threads(threads)
 
@@ -37,7 +38,13 @@ class Ours:
         self.library.keep_pages()
 
     def tensor(self, array: np.ndarray, requires_grad: bool = False) -> Any:
-        """A Tensor that holds `array`."""
+        """A Tensor that holds `array`; one of four dimensions holds images."""
+        if self.channels_last and array.ndim == 4:
+            array = array.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
+        return self.filters(array, requires_grad)
+
+    def filters(self, array: np.ndarray, requires_grad: bool = False) -> Any:
+        """A Tensor that holds parameters, in the order that layers keep them in."""
         return self.library.Tensor(array, requires_grad=requires_grad)
 
     def grad(
@@ -94,6 +101,8 @@ class Theirs:
         if x.ndim == 4:
             x = x.contiguous(memory_format=self.order)
         return x.requires_grad_(requires_grad)
+
+    filters = tensor
 
     def grad(
         self,

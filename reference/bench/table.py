@@ -12,9 +12,9 @@ from .rows import AS_INSTALLED, BY_MEAN, GOALS
 
 Result = dict[str, Any]
 Cells = list[str]
-OURS, THEIRS = ("tinytl", "tinytl kept"), "torch"
+OURS, THEIRS = ("tinytl", "tinytl kept", "tinytl kept last"), "torch"
 HEAD = (
-    *("", "tinytl", "kept", "torch", "last", "kept", "k+last"),
+    *("", "tinytl", "kept", "k+last", "torch", "last", "kept", "k+last"),
     *("x best", "x inst", "MB", "torch MB", "limit", "torch", "error"),
 )
 COLUMNS = (*OURS, "torch", "torch last", "torch kept", "torch kept last")

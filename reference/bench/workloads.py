@@ -103,7 +103,7 @@ class Conv:
         def build(side: Any, batch: int) -> Step:
             shape_x, shape_w, shape_y = self.shapes(batch)
             x = side.tensor(normal(0, *shape_x), orders > 0)
-            w = side.tensor(he(1, *shape_w), orders > 0)
+            w = side.filters(he(1, *shape_w), orders > 0)
             gy = side.tensor(normal(2, *shape_y), orders > 1)
             options = {"stride": self.stride, "padding": self.kernel // 2}
 
@@ -120,7 +120,7 @@ class Conv:
 
                 return both
             a = side.tensor(normal(3, *shape_x))
-            b = side.tensor(normal(4, *shape_w))
+            b = side.filters(normal(4, *shape_w))
             first = side.grad(conv(), [x, w], gy, create_graph=True)
             asked = {"grad_outputs": [a, b], "retain_graph": True}
             return lambda: side.grad(first, [x, w, gy], **asked)
