@@ -182,3 +182,26 @@ def test_resampling(kernels, dtype, order, axis, taps):
     ours, theirs = (k.resample(x, index, weight, axis) for k in (kernels, plain))
     agree(ours, theirs, dtype)
     assert kernels.resample(x[:0], index, weight, axis).size == 0
+
+
+# -- order in memory -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (2, 3, 5, 7),
+        (2, 20, 5, 7),
+        (3, 16, 4, 4),
+        (1, 37, 9, 5),
+        (2, 1, 3, 3),
+        (0, 2, 3, 3),
+    ],
+)
+def test_images_are_turned_whatever_their_size(dtype, shape):
+    """In whole squares, in squares that overlap, and smaller than a square."""
+    layout = pytest.importorskip("tinytl_kernels.cpu.layout")
+    x = drawn(shape, dtype, 1)[0]
+    y = layout.channels_last(x)
+    assert y.flags.c_contiguous
+    assert np.array_equal(y, x.transpose(0, 2, 3, 1))

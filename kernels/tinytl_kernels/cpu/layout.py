@@ -11,10 +11,9 @@ import numpy as np
 from ..memory import empty
 from ..threads import run
 from .compiled import compiled
+from .simd import lanes, turn
 
 Array = np.ndarray
-
-BLOCK = 16  # a square of so many numbers is turned at a time: its lines stay in cache
 
 
 def is_channels_last(x: Array) -> bool:
@@ -31,7 +30,9 @@ def channels_last(x: Array) -> Array:
     if x.flags.c_contiguous and not is_channels_last(x) and x.dtype.kind == "f":
         n, c, h, w = x.shape
         y = empty((n, h, w, c), x.dtype)
-        run(_turn, n, y.reshape(n, h * w, c), x.reshape(n, c, h * w), work=x.size)
+        run(
+            _turn, n, y.reshape(n, -1), x.reshape(n, -1), c, lanes(x.dtype), work=x.size
+        )
         return y
     return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
 
@@ -51,11 +52,26 @@ def far_to_near(x: Array) -> tuple[int, ...]:
 
 
 @compiled
-def _turn(first, last, y, x):  # type: ignore[no-untyped-def]
-    channels, pixels = x.shape[1], x.shape[2]
+def _turn(first, last, y, x, channels, step):  # type: ignore[no-untyped-def]
     for n in range(first, last):
-        for c in range(0, channels, BLOCK):
-            for p in range(0, pixels, BLOCK):
-                for pixel in range(p, min(p + BLOCK, pixels)):
-                    for channel in range(c, min(c + BLOCK, channels)):
-                        y[n, pixel, channel] = x[n, channel, pixel]
+        turn_image(y[n], x[n], channels, step)
+
+
+@compiled
+def turn_image(y, x, rows, step):  # type: ignore[no-untyped-def]
+    """Turn the flat matrix x of so many rows, `step` squared numbers at a time.
+
+    The last squares overlap those before. A matrix smaller than a square is turned
+    number by number.
+    """
+    columns = len(x) // rows
+    if rows < step or columns < step:
+        for row in range(rows):
+            for column in range(columns):
+                y[column * rows + row] = x[row * columns + column]
+        return
+    for row in range(0, rows, step):
+        r = min(row, rows - step)
+        for column in range(0, columns, step):
+            c = min(column, columns - step)
+            turn(y, c * rows + r, rows, x, r * columns + c, columns)

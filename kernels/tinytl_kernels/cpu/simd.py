@@ -109,6 +109,47 @@ def _store(typing: Any, x: Any, i: Any, v: Any) -> Any:
 
 
 @intrinsic
+def _turn(typing: Any, y: Any, i: Any, y_step: Any, x: Any, j: Any, x_step: Any) -> Any:
+    kind = Vector(x.dtype)
+
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        to, y_row, begin, x_row = args[1], args[2], args[4], args[5]
+        vector = context.get_value_type(kind)
+        rows = []
+        for _ in range(vector.count):
+            place = address(context, builder, x, args[3], begin)
+            rows.append(read(builder, place, vector))
+            begin = builder.add(begin, x_row)
+        for row in _turned(builder, rows):
+            write(builder, address(context, builder, y, args[0], to), row)
+            to = builder.add(to, y_row)
+        return context.get_dummy_value()
+
+    count = types.intp
+    return types.void(y, count, count, x, count, count), emit
+
+
+def _turned(builder: Any, rows: list[Any]) -> list[Any]:
+    """Emit: a square of vectors turned, in squares of 2, 4, 8, ... lanes."""
+    count, step = len(rows), 1
+    while step < count:
+        for k in [k for k in range(count) if not k & step]:
+            lanes = range(count)
+            upper = [n if not n & step else n - step + count for n in lanes]
+            lower = [n + step if not n & step else n + count for n in lanes]
+            masks = (
+                ir.Constant(ir.VectorType(ir.IntType(32), count), mask)
+                for mask in (upper, lower)
+            )
+            pair = rows[k], rows[k + step]
+            rows[k], rows[k + step] = (
+                builder.shuffle_vector(*pair, mask) for mask in masks
+            )
+        step *= 2
+    return rows
+
+
+@intrinsic
 def _zero(typing: Any, x: Any) -> Any:
     kind = Vector(x.dtype)
 
@@ -136,6 +177,14 @@ def load(x: Array, i: int) -> Array:
 def store(x: Array, i: int, v: Array) -> None:
     """Put the vector v to x[i] and the places after it."""
     x[i : i + lanes(x.dtype)] = v
+
+
+@compiled_as(_turn)
+def turn(y: Array, i: int, y_step: int, x: Array, j: int, x_step: int) -> None:
+    """y[i + a * y_step + b] = x[j + b * x_step + a] for all a, b < lanes."""
+    for a in range(lanes(x.dtype)):
+        for b in range(lanes(x.dtype)):
+            y[i + a * y_step + b] = x[j + b * x_step + a]
 
 
 @compiled_as(_zero)
