@@ -1,10 +1,15 @@
 """Compiled code is forgotten when the sources that went into it change."""
 
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
 import pytest
 
 pytest.importorskip("numba")
 
-from tinytl_kernels.cpu.cache import STAMP, forget_stale
+from tinytl_kernels.cpu.cache import STAMP, Announcement, forget_stale
 
 
 @pytest.fixture
@@ -60,3 +65,38 @@ def test_a_folder_that_is_no_folder_is_left_alone(tmp_path):
     file.write_text("mine")
     assert not forget_stale(file, tmp_path)
     assert file.read_text() == "mine"
+
+
+def test_compiling_is_announced_once_and_only_for_our_kernels(capsys):
+    def compiling(module):
+        function = SimpleNamespace(__module__=module)
+        return SimpleNamespace(data={"dispatcher": SimpleNamespace(py_func=function)})
+
+    announcement = Announcement()
+    announcement.on_start(compiling("somebody.elses"))
+    assert capsys.readouterr().err == ""
+    for _ in range(2):
+        announcement.on_start(compiling("tinytl_kernels.cpu.direct_loops"))
+    assert capsys.readouterr().err.count("compiling kernels") == 1
+
+
+@pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="no compiler")
+def test_a_new_process_compiles_with_a_word_and_then_without(tmp_path):
+    code = (
+        "import numpy as np; from tinytl import functional as F; "
+        "x = np.ones((1, 1, 4, 4), np.float32); F.conv2d(x, x)"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    environment.pop("TINYTL_KERNELS", None)
+    said = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stderr
+        for _ in range(2)
+    ]
+    assert "compiling kernels" in said[0]
+    assert said[1] == ""

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import tinytl_kernels
 
-from . import __version__
+from . import __version__, get_num_threads, keep_pages
 from .experiments.arguments import number
 from .experiments.evidence import command as evidence
 from .experiments.runner import cores
@@ -128,6 +128,7 @@ def _transfer(options: argparse.Namespace) -> int:
     )
     name = f"{options.method}-{options.data}-{options.per_class}-{options.seed}.json"
     out = options.out or Path(name)
+    keep_pages()  # this process is ours alone
     try:
         result = single.run(task, settings, out, options.every)
     except KeyboardInterrupt:
@@ -192,7 +193,7 @@ def information() -> dict[str, str]:
         "kernels": f"{tinytl_kernels.current()} "
         f"(available: {', '.join(tinytl_kernels.available())})",
         "BLAS": _blas(),
-        "threads": _threads(),
+        "threads": f"{get_num_threads()} for kernels; {_threads()}",
         "cores": str(cores()),
     }
 

@@ -6,13 +6,15 @@ first time on a machine; the result is kept on disk beside the source.
 
 from pathlib import Path
 
+from numba.core import event
+
 from ..plain import (
     sgd_step,
     sum_pool,
     sum_pool_dx,
 )
 from . import direct_loops
-from .cache import forget_stale
+from .cache import Announcement, forget_stale
 from .conv import conv, conv_dw, conv_dx
 from .elementwise import keep, ramp, sigmoid, sigmoid_dx, softplus, softplus_dx
 from .matmul import matmul
@@ -61,4 +63,5 @@ __all__ = [
 ]
 
 if COMPILED:
+    event.register("numba:compile", Announcement())
     forget_stale(Path(str(direct_loops.convolve.stats.cache_path)))

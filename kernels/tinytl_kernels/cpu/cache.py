@@ -1,11 +1,15 @@
-"""Compiled code on disk, thrown away when the source it was made from has changed.
+"""Compiled code: a word while it is made, and none kept whose source has changed.
 
 Numba keeps the code of a function beside its source and looks whether that file has
 changed. It does not look at the files of the functions that are called and compiled in.
 """
 
 import hashlib
+import sys
 from pathlib import Path
+from typing import Any
+
+from numba.core import event
 
 STAMP = "sources.sha256"
 
@@ -35,3 +39,25 @@ def forget_stale(cache: Path, sources: Path = Path(__file__).parent) -> bool:
     except OSError:  # a folder that nobody may write to holds nothing new either
         return False
     return True
+
+
+class Announcement(event.Listener):
+    """Say once, on standard error, that kernels are being compiled."""
+
+    def __init__(self) -> None:
+        self.made = False
+
+    def on_start(self, event: Any) -> None:
+        """A function is about to be compiled; one of ours?"""
+        module = event.data["dispatcher"].py_func.__module__
+        if not self.made and module.startswith(__package__):
+            self.made = True
+            print(
+                "tinytl: compiling kernels for this processor; it takes some seconds, "
+                "once",
+                file=sys.stderr,
+                flush=True,
+            )
+
+    def on_end(self, event: Any) -> None:
+        """Nothing more to say."""
