@@ -1,5 +1,6 @@
 """The command: what it prints, what it returns, and how it is stopped."""
 
+import os
 import re
 import signal
 import subprocess
