@@ -6,6 +6,8 @@ which all do the same. NumPy's functions of one array keep the order that they a
 given, so images stay channels last once a convolution has made them so.
 """
 
+import math
+
 import numpy as np
 
 from ..memory import empty
@@ -27,14 +29,25 @@ def is_channels_last(x: Array) -> bool:
 
 def channels_last(x: Array) -> Array:
     """(N,C,H,W) in any order -> (N,H,W,C), contiguous: a view where possible."""
+    n, c, h, w = x.shape
+    flat, turned = by_image(x)
+    if not turned:
+        return flat.reshape(n, h, w, c)
+    y = empty((n, h, w, c), x.dtype)
+    run(_turn, n, y.reshape(n, -1), flat, c, turned, work=x.size)
+    return y
+
+
+def by_image(x: Array) -> tuple[Array, int]:
+    """Each image as it lies in memory, (N, H*W*C), and whether it must be turned.
+
+    An image that is not channels last is turned by `turn_image`, by so many numbers at
+    a time. 0: it is channels last.
+    """
+    n, size = len(x), math.prod(x.shape[1:])
     if x.flags.c_contiguous and not is_channels_last(x) and x.dtype.kind == "f":
-        n, c, h, w = x.shape
-        y = empty((n, h, w, c), x.dtype)
-        run(
-            _turn, n, y.reshape(n, -1), x.reshape(n, -1), c, lanes(x.dtype), work=x.size
-        )
-        return y
-    return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+        return x.reshape(n, size), lanes(x.dtype)
+    return np.ascontiguousarray(x.transpose(0, 2, 3, 1)).reshape(n, size), 0
 
 
 def images(y: Array) -> Array:
@@ -62,16 +75,17 @@ def turn_image(y, x, rows, step):  # type: ignore[no-untyped-def]
     """Turn the flat matrix x of so many rows, `step` squared numbers at a time.
 
     The last squares overlap those before. A matrix smaller than a square is turned
-    number by number.
+    number by number. Returns as much of y as was needed.
     """
     columns = len(x) // rows
     if rows < step or columns < step:
-        for row in range(rows):
-            for column in range(columns):
+        for column in range(columns):
+            for row in range(rows):
                 y[column * rows + row] = x[row * columns + column]
-        return
+        return y[: len(x)]
     for row in range(0, rows, step):
         r = min(row, rows - step)
         for column in range(0, columns, step):
             c = min(column, columns - step)
             turn(y, c * rows + r, rows, x, r * columns + c, columns)
+    return y[: len(x)]

@@ -5,24 +5,29 @@ the channels of a pixel. The usual windows, 2 x 2 and 3 x 3, are written out as 
 the compiler then keeps all of a window's comparisons in registers.
 """
 
+import math
+
 import numpy as np
 
 from ..memory import empty
 from ..shapes import Window
 from ..threads import run
 from .compiled import NOTHING, compiled
-from .layout import channels_last, images
+from .layout import by_image, channels_last, images, turn_image
 
 Array = np.ndarray
 
 
 def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
     """Each window's largest value and where it is; see plain.max_pool."""
-    shape = (len(x), *window.out, x.shape[1])
-    y, index = empty(shape, x.dtype), empty(shape, np.int32)
+    n, c = x.shape[:2]
+    y, index = (empty((n, *window.out, c), dtype) for dtype in (x.dtype, np.int32))
     rule = (window.stride, window.padding, window.dilation)
     bounds = (*_bounds(window, 0), *_bounds(window, 1))
-    run(_max, len(x), y, index, channels_last(x), rule, bounds, work=2 * x.size)
+    flat, turned = by_image(x)
+    scratch = (c * math.prod(window.size), x.dtype)
+    arrays = y, index, flat, (*window.size, c), turned, rule, bounds
+    run(_max, n, *arrays, work=2 * x.size, scratch=scratch)
     return images(y), images(index)
 
 
@@ -41,8 +46,11 @@ def _moved(kernel, x, index, size):  # type: ignore[no-untyped-def]
     n, c = x.shape[:2]
     y = empty((n, *size, c), x.dtype)
     if y.size:
-        seen = (y, channels_last(x), channels_last(index))
-        run(kernel, n, *(a.reshape(n, -1, c) for a in seen), work=x.size)
+        flat, turned = by_image(x)
+        where = channels_last(index).reshape(n, -1, c)
+        arrays = y.reshape(n, -1, c), flat, turned, where
+        scratch = (flat.shape[1], x.dtype)
+        run(kernel, n, *arrays, work=x.size, scratch=scratch)
     return images(y)
 
 
@@ -56,49 +64,58 @@ def _bounds(window: Window, k: int) -> tuple[Array, Array]:
 
 
 @compiled
-def _max(first, last, y, index, x, rule, bounds):  # type: ignore[no-untyped-def]
-    u_first, u_end, v_first, v_end = bounds
-    u_size, v_size = u_end.max(), v_end.max()
+def _max(first, last, scratch, y, index, x, size, turned, rule, bounds):  # type: ignore[no-untyped-def]
     for n in range(first, last):
-        for i in range(y.shape[1]):
-            for j in range(y.shape[2]):
-                rows, columns = (u_first[i], u_end[i]), (v_first[j], v_end[j])
-                whole = rows == (0, u_size) and columns == (0, v_size)
-                if whole and u_size == 2 and v_size == 2:
-                    _max_whole(n, i, j, y, index, x, rule, 2)
-                elif whole and u_size == 3 and v_size == 3:
-                    _max_whole(n, i, j, y, index, x, rule, 3)
-                else:
-                    _max_part(n, i, j, y, index, x, rule, rows, columns)
+        if turned:
+            image = turn_image(scratch, x[n], size[2], turned).reshape(size)
+            _max_image(y[n], index[n], image, rule, bounds)
+        else:
+            _max_image(y[n], index[n], x[n].reshape(size), rule, bounds)
 
 
 @compiled
-def _max_whole(n, i, j, y, index, x, rule, size):  # type: ignore[no-untyped-def]
+def _max_image(y, index, x, rule, bounds):  # type: ignore[no-untyped-def]
+    u_first, u_end, v_first, v_end = bounds
+    u_size, v_size = u_end.max(), v_end.max()
+    for i in range(y.shape[0]):
+        for j in range(y.shape[1]):
+            rows, columns = (u_first[i], u_end[i]), (v_first[j], v_end[j])
+            whole = rows == (0, u_size) and columns == (0, v_size)
+            if whole and u_size == 2 and v_size == 2:
+                _max_whole(i, j, y, index, x, rule, 2)
+            elif whole and u_size == 3 and v_size == 3:
+                _max_whole(i, j, y, index, x, rule, 3)
+            else:
+                _max_part(i, j, y, index, x, rule, rows, columns)
+
+
+@compiled
+def _max_whole(i, j, y, index, x, rule, size):  # type: ignore[no-untyped-def]
     stride, padding, dilation = rule
     top, left = i * stride[0] - padding[0], j * stride[1] - padding[1]
-    start = np.int32(top * x.shape[2] + left)
-    down, right = np.int32(dilation[0] * x.shape[2]), np.int32(dilation[1])
-    for c in range(x.shape[3]):
-        best, where = x[n, top, left, c], start
+    start = np.int32(top * x.shape[1] + left)
+    down, right = np.int32(dilation[0] * x.shape[1]), np.int32(dilation[1])
+    for c in range(x.shape[2]):
+        best, where = x[top, left, c], start
         for u in range(size):
             for v in range(size):
-                value = x[n, top + u * dilation[0], left + v * dilation[1], c]
+                value = x[top + u * dilation[0], left + v * dilation[1], c]
                 better = (value > best) | (value != value)
                 best = value if better else best
                 where = np.int32(start + u * down + v * right) if better else where
-        y[n, i, j, c] = best
-        index[n, i, j, c] = where
+        y[i, j, c] = best
+        index[i, j, c] = where
 
 
 @compiled
-def _max_part(n, i, j, y, index, x, rule, rows, columns):  # type: ignore[no-untyped-def]
+def _max_part(i, j, y, index, x, rule, rows, columns):  # type: ignore[no-untyped-def]
     stride, padding, dilation = rule
-    best, where = y[n, i, j], index[n, i, j]
+    best, where = y[i, j], index[i, j]
     for u in range(rows[0], rows[1]):
         h = i * stride[0] - padding[0] + u * dilation[0]
         for v in range(columns[0], columns[1]):
             w = j * stride[1] - padding[1] + v * dilation[1]
-            pixel, place = x[n, h, w], np.int32(h * x.shape[2] + w)
+            pixel, place = x[h, w], np.int32(h * x.shape[1] + w)
             if u == rows[0] and v == columns[0]:
                 best[:] = pixel
                 where[:] = place
@@ -110,17 +127,37 @@ def _max_part(n, i, j, y, index, x, rule, rows, columns):  # type: ignore[no-unt
 
 
 @compiled
-def _gather(first, last, y, x, index):  # type: ignore[no-untyped-def]
+def _gather(first, last, scratch, y, x, turned, index):  # type: ignore[no-untyped-def]
     for n in range(first, last):
-        for k in range(index.shape[1]):
-            for c in range(index.shape[2]):
-                y[n, k, c] = x[n, index[n, k, c], c]
+        if turned:
+            _gather_image(y[n], turn_image(scratch, x[n], y.shape[2], turned), index[n])
+        else:
+            _gather_image(y[n], x[n], index[n])
 
 
 @compiled
-def _scatter(first, last, y, g, index):  # type: ignore[no-untyped-def]
+def _gather_image(y, x, index):  # type: ignore[no-untyped-def]
+    channels = index.shape[1]
+    for k in range(len(index)):
+        for c in range(channels):
+            y[k, c] = x[index[k, c] * channels + c]
+
+
+@compiled
+def _scatter(first, last, scratch, y, g, turned, index):  # type: ignore[no-untyped-def]
     for n in range(first, last):
-        y[n] = NOTHING
-        for k in range(index.shape[1]):
-            for c in range(index.shape[2]):
-                y[n, index[n, k, c], c] += g[n, k, c]
+        if turned:
+            _scatter_image(
+                y[n], turn_image(scratch, g[n], y.shape[2], turned), index[n]
+            )
+        else:
+            _scatter_image(y[n], g[n], index[n])
+
+
+@compiled
+def _scatter_image(y, g, index):  # type: ignore[no-untyped-def]
+    channels = index.shape[1]
+    y[:] = NOTHING
+    for k in range(len(index)):
+        for c in range(channels):
+            y[index[k, c], c] += g[k * channels + c]
