@@ -393,7 +393,7 @@ def test_memory_is_flat_over_a_thousand_steps():
     curve = []
     for k in range(1000):
         step()
-        if k % 100 == 99:
+        if k > 200 and k % 100 == 99:  # Python's lists of free tuples are full by then
             curve.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
     assert max(curve) - min(curve) < 20_000  # bytes; one step's graph is ten times more

@@ -123,16 +123,19 @@ def walk(
 
 def _pull(pullback: Pullback, g: Any, node: Node, parent: Node) -> Any:
     """The gradient that goes from `node` to `parent`, looked at on its way."""
-    with _checking(False):  # what the pullback is made of is reported under its name
+    checking, state.checking = state.checking, False  # inside: reported here, by name
+    try:
         gx = pullback(g)
-    name = operation_name(pullback)
+    finally:
+        state.checking = checking
     if gx.shape != parent.shape:
         raise ValueError(
-            f"the pullback of {name} returned a gradient of shape {gx.shape} for an "
-            f"input of shape {parent.shape}"
+            f"the pullback of {operation_name(pullback)} returned a gradient of shape "
+            f"{gx.shape} for an input of shape {parent.shape}"
         )
-    if state.checking:
-        check_finite(gx.data, f"the gradient of {name}", node.layer)
+    if checking:
+        what = f"the gradient of {operation_name(pullback)}"
+        check_finite(gx.data, what, node.layer)
     return gx
 
 

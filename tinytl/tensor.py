@@ -247,7 +247,7 @@ def as_array(data: Any) -> Array:
     """Array of a Tensor, an array (shared), a number or nested sequences of numbers."""
     if isinstance(data, Tensor):
         return data.data
-    if device_type(data) == "cuda":
+    if type(data) is np.ndarray or device_type(data) == "cuda":
         array = data
     elif isinstance(data, np.ndarray | np.generic):
         array = np.asarray(data)

@@ -50,8 +50,13 @@ def available() -> tuple[str, ...]:
 
 def current() -> str:
     """Name of the kernel set that serves NumPy arrays."""
-    name = _chosen or os.environ.get("TINYTL_KERNELS") or available()[-1]
-    return _checked(name)
+    return _chosen or _from_outside()
+
+
+@functools.cache
+def _from_outside() -> str:
+    """What the environment or the machine says, asked once: each call would ask."""
+    return _checked(os.environ.get("TINYTL_KERNELS") or available()[-1])
 
 
 def kernels_for(array: Array) -> ModuleType:

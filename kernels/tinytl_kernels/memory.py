@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 LINE = 64  # bytes
+SMALL = 1 << 14  # bytes
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc: malloc.h
 KEEP = 2**31 - 1  # bytes; the largest value that mallopt takes
 
@@ -33,12 +34,15 @@ def keep_pages() -> bool:
 
 
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
-    """np.empty, but beginning at the start of a cache line.
+    """np.empty, but beginning at the start of a cache line, unless it is small.
 
     The widest registers hold a whole line. Loading one from an array that begins
-    elsewhere touches two lines, and takes many loops half as long again.
+    elsewhere touches two lines, and takes many loops half as long again. That does not
+    pay for what the detour costs, some microseconds, below SMALL bytes.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
+    if size < SMALL:
+        return np.empty(shape, dtype)
     memory = np.empty(size + LINE, np.uint8)
     start = -memory.ctypes.data % LINE
     return memory[start : start + size].view(dtype).reshape(shape)

@@ -1,5 +1,6 @@
 """Output sizes of everything that slides a window, and the errors if none fits."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -80,6 +81,10 @@ def pair(operation: str, name: str, value: IntOrPair, least: int) -> Pair:
         TypeError: not an integer, nor one or two of them.
         ValueError: too small.
     """
+    if isinstance(value, tuple) and [type(n) for n in value] == [int, int]:
+        rows, columns = value
+        if rows >= least <= columns:  # as nearly always: no more to look at
+            return rows, columns
     both = tuple(value) if isinstance(value, Sequence) else (value, value)
     if len(both) == 1:
         both *= 2
@@ -121,17 +126,25 @@ def window(
         pair(operation, "padding", padding, 0),
         pair(operation, "dilation", dilation, 1),
     )
+    return _window(operation, (size[0], size[1]), u, s, p, d, bool(ceil_mode))
+
+
+@functools.lru_cache(maxsize=1024)
+def _window(
+    operation: str, size: Pair, u: Pair, s: Pair, p: Pair, d: Pair, ceil_mode: bool
+) -> Window:
+    """``window`` of checked pairs: a network asks for the same few again and again."""
     out = []
     for n, k, step, pad, gap in zip(size, u, s, p, d, strict=True):
         room = n + 2 * pad - gap * (k - 1) - 1
         if room < 0:
             raise ValueError(
                 f"{operation}: the kernel does not fit: kernel {u} with dilation {d} "
-                f"spans more than the input of size {tuple(size)} with padding {p}; "
+                f"spans more than the input of size {size} with padding {p}; "
                 "use a smaller kernel or more padding"
             )
         count = room // step + 1
         if ceil_mode and room % step and count * step < n + pad:
             count += 1
         out.append(count)
-    return Window((size[0], size[1]), u, s, p, d, (out[0], out[1]))
+    return Window(size, u, s, p, d, (out[0], out[1]))

@@ -8,9 +8,10 @@ user's may call kernels at the same time.
 
 The number of threads is, in this order: what ``set_num_threads`` was told, the
 environment variables ``TINYTL_NUM_THREADS`` and ``OMP_NUM_THREADS``, the cores that
-this process may use.
+this process may use; the last two as they are when first asked for.
 """
 
+import functools
 import os
 import queue
 import threading
@@ -29,7 +30,16 @@ _chosen: int | None = None
 _jobs: "queue.SimpleQueue[Callable[[], None]]" = queue.SimpleQueue()
 _workers = 0
 _starting = threading.Lock()
-_own = threading.local()
+
+
+class _Own(threading.local):
+    """The arrays that one thread keeps."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, np.dtype], Array] = {}
+
+
+_own = _Own()
 
 
 def set_num_threads(n: int) -> None:
@@ -49,8 +59,12 @@ def set_num_threads(n: int) -> None:
 
 def get_num_threads() -> int:
     """Number of threads that kernels use."""
-    if _chosen is not None:
-        return _chosen
+    return _chosen or _from_outside()
+
+
+@functools.cache
+def _from_outside() -> int:
+    """What the environment or the machine says, asked once: each call would ask."""
     for name in ("TINYTL_NUM_THREADS", "OMP_NUM_THREADS"):
         given = os.environ.get(name, "")
         if given.isdecimal() and int(given) > 0:
@@ -83,8 +97,9 @@ def run(
     Raises:
         Exception: the first one that a kernel raised.
     """
-    threads = min(get_num_threads(), count)
-    if threads < 2 or (work is not None and work < SMALL):
+    small = work is not None and work < SMALL
+    threads = 1 if small else min(get_num_threads(), count)
+    if threads < 2:
         kernel(0, count, *_scratch(scratch), *args)
         return
     errors: list[BaseException] = []
@@ -120,11 +135,10 @@ def workspace(name: str, size: int, dtype: Any) -> Array:
     A fresh array of some megabytes costs as much to page in as to fill. What it holds
     is lost at the next call with the same name.
     """
-    key = f"{name} {np.dtype(dtype)}"
-    kept = getattr(_own, key, None)
+    key = name, np.dtype(dtype)
+    kept = _own.kept.get(key)
     if kept is None or len(kept) < size:
-        kept = empty((size,), dtype)
-        setattr(_own, key, kept)
+        kept = _own.kept[key] = empty((size,), dtype)
     return kept
 
 

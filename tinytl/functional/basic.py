@@ -26,6 +26,8 @@ def broadcastable(operation: str, *operands: Any, floats: bool = False) -> list[
 
 def _check_shapes(operation: str, *shapes: tuple[int, ...]) -> None:
     """Raise ValueError unless the shapes broadcast."""
+    if len({*shapes, ()}) < 3:  # equal, beside single numbers: no need to ask
+        return
     try:
         np.broadcast_shapes(*shapes)
     except ValueError:

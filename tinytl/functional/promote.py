@@ -14,6 +14,9 @@ from ..devices import device as Device
 from ..operators import Operand
 from ..tensor import FLOATS, Tensor, as_array, record
 
+LARGE = 1e9  # from here on a number may not fit its dtype
+ON_CPU = {(np.ndarray, dtype) for dtype in FLOATS}
+
 
 def tensor(operation: str, name: str, value: Any) -> Tensor:
     """`value` as a Tensor; arrays and numbers are welcome wherever Tensors are.
@@ -64,6 +67,10 @@ def same_dtype(operation: str, **operands: Tensor | None) -> None:
         TypeError: dtypes differ or are not floating.
         ValueError: devices differ.
     """
+    given = [x.data for x in operands.values() if x is not None]
+    kinds = {(type(array), array.dtype) for array in given}
+    if len(kinds) == 1 and kinds <= ON_CPU:  # as nearly always
+        return
     same_device(operation, **operands)
     dtypes = {name: x.dtype for name, x in operands.items() if x is not None}
     for name, x in operands.items():
@@ -125,6 +132,9 @@ def common(operation: str, *operands: Any, floats: bool = False) -> list[Tensor]
         operands: Tensors, arrays or numbers.
         floats: integers and bools become float32, as in torch.exp.
     """
+    alike = _alike(operands)
+    if alike:
+        return alike
     known = [x if _is_number(x) else tensor(operation, "operand", x) for x in operands]
     dtype = result_type(known)
     if floats and dtype not in FLOATS:
@@ -135,6 +145,27 @@ def common(operation: str, *operands: Any, floats: bool = False) -> list[Tensor]
     return [
         to(x, dtype) if isinstance(x, Tensor) else Tensor(np.asarray(x, dtype))
         for x in known
+    ]
+
+
+def _alike(operands: Sequence[Any]) -> list[Tensor]:
+    """Tensors of one floating dtype on the CPU, and numbers beside them: no more to do.
+
+    Empty if there is anything else. It is there for speed: nearly all calls end here.
+    """
+    tensors = [x for x in operands if isinstance(x, Tensor)]
+    kinds = {(type(x.data), x.data.dtype) for x in tensors}
+    if len(kinds) != 1 or not kinds <= ON_CPU:
+        return []
+    if len(tensors) == len(operands):
+        return tensors
+    if not all(
+        isinstance(x, Tensor) or _is_number(x) and abs(x) < LARGE for x in operands
+    ):
+        return []
+    dtype = tensors[0].dtype
+    return [
+        x if isinstance(x, Tensor) else Tensor(np.array(x, dtype)) for x in operands
     ]
 
 

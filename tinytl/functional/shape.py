@@ -52,6 +52,8 @@ def integers(operation: str, name: str, value: Any) -> tuple[int, ...]:
     Raises:
         TypeError: it is anything else.
     """
+    if type(value) is tuple and all(type(n) is int for n in value):
+        return value  # as nearly always
     many = (value,) if isinstance(value, int | np.integer) else value
     if not isinstance(many, Sequence | np.ndarray) or not all(
         isinstance(n, int | np.integer) and not isinstance(n, bool) for n in many

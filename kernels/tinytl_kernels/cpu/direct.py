@@ -17,6 +17,7 @@ by 180 degrees. Otherwise gy is multiplied with w^T, and each row of the result 
 the pixels that its window saw.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -56,6 +57,7 @@ class Plan(NamedTuple):
     wide: bool  # panels are two vectors wide
 
 
+@functools.lru_cache(maxsize=256)
 def plan(window: Window, channels: int, filters: int, dtype: np.dtype) -> Plan:
     """Sizes for a window that slides over images with so many channels."""
     rows, columns = (

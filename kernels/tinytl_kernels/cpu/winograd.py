@@ -49,6 +49,7 @@ after the other, and transformed back, while it stays in the cache.
 Sources: Lavin & Gray 2016, for the matrices and the form for images.
 """
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -98,7 +99,15 @@ class Plan(NamedTuple):
 
 
 def plan(count: int, channels: int, filters: int, out: Pair, padding: Pair) -> Plan:
-    """Tiles, blocks and panels for `count` images with outputs of size `out`.
+    """Tiles, blocks and panels for `count` images with outputs of size `out`."""
+    return _plan(count, channels, filters, out, padding, get_num_threads())
+
+
+@functools.lru_cache(maxsize=256)
+def _plan(
+    count: int, channels: int, filters: int, out: Pair, padding: Pair, threads: int
+) -> Plan:
+    """``plan`` for so many threads, made once for each shape.
 
     Tiles of 4 x 4 outputs, or of 2 x 2 where the images are so small that these need
     fewer products. Blocks as large as the cache, but at least 64 tiles, or the filters
@@ -113,7 +122,7 @@ def plan(count: int, channels: int, filters: int, out: Pair, padding: Pair) -> P
         rows = filled(number, TALL)
     else:
         fit = CACHE // ((m + 2) ** 2 * (channels + width))
-        share = filled(math.ceil(number / get_num_threads()), TALL)
+        share = filled(math.ceil(number / threads), TALL)
         rows = min(max(64, fit // TALL * TALL), 256, share)
     panels = math.ceil(filters / width)
     sizes = (channels, filters, width, panels)
