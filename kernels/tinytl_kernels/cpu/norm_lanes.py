@@ -51,14 +51,27 @@ def _mix2(first, last, by, relu, y, x, g, h):  # type: ignore[no-untyped-def]
 
 @compiled
 def _moments(first, last, by, relu, totals, x):  # type: ignore[no-untyped-def]
-    start = by[0]
     for chunk in range(first, last):
-        sums, squares = totals[chunk, 0], totals[chunk, 1]
-        for row in range(len(x) * chunk // CHUNKS, len(x) * (chunk + 1) // CHUNKS):
-            for k in range(len(start)):
-                away = np.float64(x[row, k] - start[k])
-                sums[k] += away
-                squares[k] += away * away
+        row, end = len(x) * chunk // CHUNKS, len(x) * (chunk + 1) // CHUNKS
+        while row + TOGETHER <= end:
+            _moments_rows(row, TOGETHER, by[0], totals[chunk], x)
+            row += TOGETHER
+        while row < end:
+            _moments_rows(row, 1, by[0], totals[chunk], x)
+            row += 1
+
+
+@compiled
+def _moments_rows(row, count, start, totals, x):  # type: ignore[no-untyped-def]
+    sums, squares = totals[0], totals[1]
+    for k in range(len(start)):
+        total, square = NOTHING, NOTHING
+        for r in range(row, row + count):
+            away = x[r, k] - start[k]
+            total += away
+            square += away * away
+        sums[k] += total
+        squares[k] += square
 
 
 @compiled

@@ -4,10 +4,10 @@
 (chunk, sum, channel).
 """
 
-import numpy as np
-
-from .compiled import bent, compiled, gated
+from .compiled import NOTHING, bent, compiled, gated
 from .norm_lanes import CHUNKS
+
+TOGETHER = 1024  # numbers that are added up in the dtype of x before they go to float64
 
 
 @compiled
@@ -58,13 +58,19 @@ def _moments(first, last, by, relu, totals, x):  # type: ignore[no-untyped-def]
     for chunk in range(first, last):
         for n in range(len(x) * chunk // CHUNKS, len(x) * (chunk + 1) // CHUNKS):
             for c in range(x.shape[1]):
-                total, squares = 0.0, 0.0
-                for k in range(x.shape[2]):
-                    away = np.float64(x[n, c, k] - by[0, c])
-                    total += away
-                    squares += away * away
-                totals[chunk, 0, c] += total
-                totals[chunk, 1, c] += squares
+                for k in range(0, x.shape[2], TOGETHER):
+                    part = _moments_part(x[n, c, k : k + TOGETHER], by[0, c])
+                    _add(totals[chunk], c, part)
+
+
+@compiled
+def _moments_part(x, start):  # type: ignore[no-untyped-def]
+    total, squares = NOTHING, NOTHING
+    for k in range(len(x)):
+        away = x[k] - start
+        total += away
+        squares += away * away
+    return total, squares
 
 
 @compiled
@@ -72,14 +78,20 @@ def _sums(first, last, by, relu, totals, x, g):  # type: ignore[no-untyped-def]
     for chunk in range(first, last):
         for n in range(len(x) * chunk // CHUNKS, len(x) * (chunk + 1) // CHUNKS):
             for c in range(x.shape[1]):
-                mean, scale, shift = by[0, c], by[1, c], by[2, c]
-                total, along = 0.0, 0.0
-                for k in range(x.shape[2]):
-                    kept = gated(g[n, c, k], x[n, c, k], mean, scale, shift, relu)
-                    total += kept
-                    along += kept * (x[n, c, k] - mean)
-                totals[chunk, 0, c] += total
-                totals[chunk, 1, c] += along
+                for k in range(0, x.shape[2], TOGETHER):
+                    xs, gs = x[n, c, k : k + TOGETHER], g[n, c, k : k + TOGETHER]
+                    _add(totals[chunk], c, _sums_part(by[:, c], relu, xs, gs))
+
+
+@compiled
+def _sums_part(by, relu, x, g):  # type: ignore[no-untyped-def]
+    mean, scale, shift = by[0], by[1], by[2]
+    total, along = NOTHING, NOTHING
+    for k in range(len(x)):
+        kept = gated(g[k], x[k], mean, scale, shift, relu)
+        total += kept
+        along += kept * (x[k] - mean)
+    return total, along
 
 
 @compiled
@@ -87,21 +99,31 @@ def _sums2(first, last, by, relu, totals, x, g, h):  # type: ignore[no-untyped-d
     for chunk in range(first, last):
         for n in range(len(x) * chunk // CHUNKS, len(x) * (chunk + 1) // CHUNKS):
             for c in range(x.shape[1]):
-                mean, scale, shift = by[0, c], by[1, c], by[2, c]
-                s0, s1, s2, s3, s4 = 0.0, 0.0, 0.0, 0.0, 0.0
-                for k in range(x.shape[2]):
-                    away, hk = x[n, c, k] - mean, h[n, c, k]
-                    kept = gated(g[n, c, k], x[n, c, k], mean, scale, shift, relu)
-                    s0 += kept
-                    s1 += kept * away
-                    s2 += hk
-                    s3 += hk * away
-                    s4 += hk * kept
-                totals[chunk, 0, c] += s0
-                totals[chunk, 1, c] += s1
-                totals[chunk, 2, c] += s2
-                totals[chunk, 3, c] += s3
-                totals[chunk, 4, c] += s4
+                for k in range(0, x.shape[2], TOGETHER):
+                    xs, gs = x[n, c, k : k + TOGETHER], g[n, c, k : k + TOGETHER]
+                    hs = h[n, c, k : k + TOGETHER]
+                    _add(totals[chunk], c, _sums2_part(by[:, c], relu, xs, gs, hs))
+
+
+@compiled
+def _sums2_part(by, relu, x, g, h):  # type: ignore[no-untyped-def]
+    mean, scale, shift = by[0], by[1], by[2]
+    s0, s1, s2, s3, s4 = NOTHING, NOTHING, NOTHING, NOTHING, NOTHING
+    for k in range(len(x)):
+        away = x[k] - mean
+        kept = gated(g[k], x[k], mean, scale, shift, relu)
+        s0 += kept
+        s1 += kept * away
+        s2 += h[k]
+        s3 += h[k] * away
+        s4 += h[k] * kept
+    return s0, s1, s2, s3, s4
+
+
+@compiled
+def _add(totals, c, part):  # type: ignore[no-untyped-def]
+    for k in range(len(part)):
+        totals[k, c] += part[k]
 
 
 LOOPS = {
