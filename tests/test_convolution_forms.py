@@ -219,3 +219,18 @@ def test_direct_takes_every_shape():
     assert direct.fits(np.dtype("f4"), 3, 5, view)
     assert not winograd.fits(np.dtype("f4"), 3, 16, view)
     assert not winograd.fits(np.dtype("f8"), 16, 16, view)
+
+
+@pytest.mark.skipif(not COMPILED, reason="nothing to share")
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_same_threads_give_the_same_bits(threads, monkeypatch):
+    monkeypatch.setattr("tinytl_kernels.threads._chosen", threads)
+    for shape in ("winograd, 4 x 4", "stride", "depthwise", "one pixel a window"):
+        x, w, gy, view, groups = problem(SHAPES[shape], "float32")
+        with use_kernels("cpu"):
+            kernels = kernels_for(x)
+        many = (np.concatenate([a] * 40) for a in (x, gy))
+        x, gy = many
+        first, second = (three(kernels, x, w, gy, view, groups) for _ in range(2))
+        for one, other in zip(first, second, strict=True):
+            np.testing.assert_array_equal(one, other)
