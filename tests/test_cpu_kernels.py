@@ -175,8 +175,9 @@ def test_elementwise_functions_of_any_shape(kernels, dtype, shape):
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("axis", [2, 3])
 @pytest.mark.parametrize("taps", [1, 2, 3])
-def test_resampling(kernels, dtype, order, axis, taps):
-    x = ORDERS[order](drawn((2, 3, 5, 5), dtype, 1)[0])
+@pytest.mark.parametrize("channels", [3, 19])
+def test_resampling(kernels, dtype, order, axis, taps, channels):
+    x = ORDERS[order](drawn((2, channels, 5, 5), dtype, 1)[0])
     index = np.random.default_rng(0).integers(0, 5, (7, taps))
     weight = np.random.default_rng(1).standard_normal((7, taps))
     ours, theirs = (k.resample(x, index, weight, axis) for k in (kernels, plain))

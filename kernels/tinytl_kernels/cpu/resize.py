@@ -11,13 +11,16 @@ import numpy as np
 from ..memory import empty
 from ..threads import run
 from .compiled import NOTHING, compiled
-from .layout import far_to_near
+from .layout import channels_last, far_to_near, images
+from .simd import lanes, load, store
 
 Array = np.ndarray
 
 
 def resample(x: Array, index: Array, weight: Array, axis: int) -> Array:
     """y at o along `axis` = sum over k of weight[o,k] * x at index[o,k]."""
+    if x.ndim == 4 and x.shape[1] >= lanes(x.dtype):
+        x = images(channels_last(x))
     order = far_to_near(x)
     seen = np.ascontiguousarray(x.transpose(order))
     place = order.index(axis)
@@ -25,32 +28,34 @@ def resample(x: Array, index: Array, weight: Array, axis: int) -> Array:
     y = empty((*before, len(index), *behind), x.dtype)
     outer, inner = math.prod(before), math.prod(behind)
     if y.size:
-        flat = y.reshape(outer, -1, inner), seen.reshape(outer, -1, inner)
-        work = y.size * index.shape[1]
-        run(_resample, outer, *flat, index, weight.astype(x.dtype), work=work)
-    return y.transpose(np.argsort(order))
+        loop = _resample if inner < lanes(x.dtype) else _resample_vectors
+        taps = index, weight.astype(x.dtype), inner, lanes(x.dtype)
+        arrays = y.reshape(outer, -1), seen.reshape(outer, -1)
+        run(loop, outer, *arrays, *taps, work=y.size * index.shape[1])
+    return y.transpose([order.index(k) for k in range(x.ndim)])
 
 
 @compiled
-def _resample(first, last, y, x, index, weight):  # type: ignore[no-untyped-def]
-    taps, inner = index.shape[1], x.shape[2]
+def _resample(first, last, y, x, index, weight, inner, step):  # type: ignore[no-untyped-def]
     for n in range(first, last):
         for o in range(len(index)):
-            if inner == 1:
-                total = NOTHING
-                for k in range(taps):
-                    total += weight[o, k] * x[n, index[o, k], 0]
-                y[n, o, 0] = total
-                continue
-            ys, a = y[n, o], x[n, index[o, 0]]
-            if taps == 1:
-                for c in range(inner):
-                    ys[c] = weight[o, 0] * a[c]
-                continue
-            b = x[n, index[o, 1]]
             for c in range(inner):
-                ys[c] = weight[o, 0] * a[c] + weight[o, 1] * b[c]
-            for k in range(2, taps):
-                b = x[n, index[o, k]]
-                for c in range(inner):
-                    ys[c] += weight[o, k] * b[c]
+                total = NOTHING
+                for k in range(index.shape[1]):
+                    total += weight[o, k] * x[n, index[o, k] * inner + c]
+                y[n, o * inner + c] = total
+
+
+@compiled
+def _resample_vectors(first, last, y, x, index, weight, inner, step):  # type: ignore[no-untyped-def]
+    """The same in vectors of `step` numbers; the last overlaps the one before."""
+    taps = index.shape[1]
+    for n in range(first, last):
+        ys, xs = y[n], x[n]
+        for o in range(len(index)):
+            for start in range(0, inner, step):
+                c = min(start, inner - step)
+                total = weight[o, 0] * load(xs, index[o, 0] * inner + c)
+                for k in range(1, taps):
+                    total = total + weight[o, k] * load(xs, index[o, k] * inner + c)
+                store(ys, o * inner + c, total)
