@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from tinytl_kernels import available, kernels_for, plain, use_kernels
 from tinytl_kernels.line import Line
+from tinytl_kernels.shapes import window
 
 OTHERS = [name for name in available() if name != "plain"]
 SHAPES = [(3, 5, 4, 7), (2, 1, 3, 3), (1, 3, 1, 1), (4, 3), (2, 3, 6), (2, 2, 2, 3, 2)]
@@ -167,6 +168,30 @@ def test_elementwise_functions_of_any_shape(kernels, dtype, shape):
     x = np.asarray(drawn(shape, dtype, 1)[0], dtype)
     agree(kernels.softplus(x, 1.0, 20.0), plain.softplus(x, 1.0, 20.0), dtype)
     agree(kernels.ramp(x, 6.0)[0], plain.ramp(x, 6.0)[0], dtype)
+
+
+# -- pooling ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("channels", [3, 19])
+@pytest.mark.parametrize(
+    "options", [(2,), (3, 2, 1), (2, 3), (3, 1, 1, 2), (2, 2, 0, 1, True)]
+)
+def test_pooling(kernels, dtype, order, channels, options):
+    """Windows side by side, overlapping, apart, dilated, and over the edge."""
+    x = ORDERS[order](drawn((2, channels, 9, 7), dtype, 1)[0])
+    view = window("pool", (9, 7), options[0], *(options[1:] or (2,)))
+    g = ORDERS[order](drawn((2, channels, *view.out), dtype, 1)[0])
+    for ours, theirs in zip(
+        kernels.max_pool(x, view), plain.max_pool(x, view), strict=True
+    ):
+        assert np.array_equal(ours, theirs)
+    where = kernels.max_pool(x, view)[1]
+    assert np.array_equal(kernels.gather(x, where), plain.gather(x, where))
+    agree(kernels.scatter(g, where, view), plain.scatter(g, where, view), dtype)
+    agree(kernels.sum_pool(x, view), plain.sum_pool(x, view), dtype)
+    agree(kernels.sum_pool_dx(g, view), plain.sum_pool_dx(g, view), dtype)
 
 
 # -- resizing --------------------------------------------------------------------------

@@ -8,11 +8,7 @@ from pathlib import Path
 
 from numba.core import event
 
-from ..plain import (
-    sgd_step,
-    sum_pool,
-    sum_pool_dx,
-)
+from ..plain import sgd_step
 from . import direct_loops
 from .cache import Announcement, forget_stale
 from .conv import conv, conv_dw, conv_dx
@@ -29,7 +25,7 @@ from .norm import (
     moments,
     sum_per_channel,
 )
-from .pool import gather, max_pool, scatter
+from .pool import gather, max_pool, scatter, sum_pool, sum_pool_dx
 from .resize import resample
 from .simd import COMPILED
 

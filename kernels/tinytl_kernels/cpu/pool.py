@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from ..memory import empty
-from ..shapes import Window
+from ..shapes import Pair, Window
 from ..threads import run
 from .compiled import NOTHING, compiled
 from .layout import by_image, channels_last, images, turn_image
@@ -22,11 +22,9 @@ def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
     """Each window's largest value and where it is; see plain.max_pool."""
     n, c = x.shape[:2]
     y, index = (empty((n, *window.out, c), dtype) for dtype in (x.dtype, np.int32))
-    rule = (window.stride, window.padding, window.dilation)
-    bounds = (*_bounds(window, 0), *_bounds(window, 1))
     flat, turned = by_image(x)
     scratch = (c * math.prod(window.size), x.dtype)
-    arrays = y, index, flat, (*window.size, c), turned, rule, bounds
+    arrays = y, index, flat, (*window.size, c), turned, _rule(window), _bounds(window)
     run(_max, n, *arrays, work=2 * x.size, scratch=scratch)
     return images(y), images(index)
 
@@ -39,6 +37,24 @@ def gather(x: Array, index: Array) -> Array:
 def scatter(g: Array, index: Array, window: Window) -> Array:
     """Transpose of gather; see plain.scatter."""
     return _moved(_scatter, g, index, window.size)
+
+
+def sum_pool(x: Array, window: Window) -> Array:
+    """The sum of each window; see plain.sum_pool."""
+    return _summed(_sum, x, window, window.out)
+
+
+def sum_pool_dx(gy: Array, window: Window) -> Array:
+    """Transpose of sum_pool; see plain.sum_pool_dx."""
+    return _summed(_sum_dx, gy, window, window.size)
+
+
+def _summed(kernel, x, window, size):  # type: ignore[no-untyped-def]
+    """Images of `size`: what the kernel adds up of x, or where it adds x to."""
+    y = empty((len(x), *size, x.shape[1]), x.dtype)
+    arrays = y, channels_last(x), _rule(window), _bounds(window)
+    run(kernel, len(x), *arrays, work=x.size + y.size)
+    return images(y)
 
 
 def _moved(kernel, x, index, size):  # type: ignore[no-untyped-def]
@@ -54,13 +70,20 @@ def _moved(kernel, x, index, size):  # type: ignore[no-untyped-def]
     return images(y)
 
 
-def _bounds(window: Window, k: int) -> tuple[Array, Array]:
-    """First and end of the window's places that are no padding, for each output."""
-    s, p, d = window.stride[k], window.padding[k], window.dilation[k]
-    start = np.arange(window.out[k]) * s - p
-    first = np.maximum(-(start // d), 0)
-    end = np.minimum(-((start - window.size[k]) // d), window.kernel[k])
-    return first, end
+def _rule(window: Window) -> tuple[Pair, ...]:
+    return window.stride, window.padding, window.dilation
+
+
+def _bounds(window: Window) -> tuple[Array, ...]:
+    """First and end of the window's rows and columns that are no padding, by output."""
+    bounds = []
+    for k in range(2):
+        s, p, d = window.stride[k], window.padding[k], window.dilation[k]
+        start = np.arange(window.out[k]) * s - p
+        first = np.maximum(-(start // d), 0)
+        end = np.minimum(-((start - window.size[k]) // d), window.kernel[k])
+        bounds += [first, end]
+    return tuple(bounds)
 
 
 @compiled
@@ -161,3 +184,45 @@ def _scatter_image(y, g, index):  # type: ignore[no-untyped-def]
     for k in range(len(index)):
         for c in range(channels):
             y[index[k, c], c] += g[k * channels + c]
+
+
+@compiled
+def _sum(first, last, y, x, rule, bounds):  # type: ignore[no-untyped-def]
+    for n in range(first, last):
+        y[n] = NOTHING
+        for i in range(y.shape[1]):
+            for j in range(y.shape[2]):
+                _sum_window(i, j, y[n, i, j], x[n], rule, bounds)
+
+
+@compiled
+def _sum_window(i, j, total, x, rule, bounds):  # type: ignore[no-untyped-def]
+    u_first, u_end, v_first, v_end = bounds
+    stride, padding, dilation = rule
+    for u in range(u_first[i], u_end[i]):
+        for v in range(v_first[j], v_end[j]):
+            h = i * stride[0] - padding[0] + u * dilation[0]
+            pixel = x[h, j * stride[1] - padding[1] + v * dilation[1]]
+            for c in range(len(total)):
+                total[c] += pixel[c]
+
+
+@compiled
+def _sum_dx(first, last, y, g, rule, bounds):  # type: ignore[no-untyped-def]
+    for n in range(first, last):
+        y[n] = NOTHING
+        for i in range(g.shape[1]):
+            for j in range(g.shape[2]):
+                _add_to_window(i, j, y[n], g[n, i, j], rule, bounds)
+
+
+@compiled
+def _add_to_window(i, j, y, g, rule, bounds):  # type: ignore[no-untyped-def]
+    u_first, u_end, v_first, v_end = bounds
+    stride, padding, dilation = rule
+    for u in range(u_first[i], u_end[i]):
+        for v in range(v_first[j], v_end[j]):
+            h = i * stride[0] - padding[0] + u * dilation[0]
+            pixel = y[h, j * stride[1] - padding[1] + v * dilation[1]]
+            for c in range(len(g)):
+                pixel[c] += g[c]
