@@ -24,7 +24,8 @@ from .memory import empty
 
 Array = np.ndarray
 
-SMALL = 1 << 16  # elementary steps below which waking a thread costs more than it saves
+SMALL = 1 << 17  # elementary steps below which waking a thread costs more than it saves
+PRODUCTS = 32  # multiply-adds that a matrix product does in the time of one such step
 
 _chosen: int | None = None
 _jobs: "queue.SimpleQueue[Callable[[], None]]" = queue.SimpleQueue()

@@ -32,6 +32,8 @@ def matmul(input: Operand, other: Operand) -> Tensor:
             f"matmul: both must have one dtype, got {x.dtype} and {z.dtype}"
         )
     same_device("matmul", input=x, other=z)
+    if x.ndim == z.ndim == 2 and x.shape[1] == z.shape[0]:  # as nearly always
+        return _matmul(x, z)
     row, column = x.ndim == 1, z.ndim == 1
     left = unsqueeze(x, 0) if row else x
     right = unsqueeze(z, 1) if column else z

@@ -4,6 +4,7 @@ Each is a linear map that copies, selects or reorders; its pullback is the trans
 map: what was moved there is moved back, what was selected is put into zeros.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -25,7 +26,12 @@ def axes(operation: str, dim: Dims, ndim: int) -> tuple[int, ...]:
     """
     if dim is None:
         return tuple(range(ndim))
-    wanted = integers(operation, "dim", dim)
+    return _axes(operation, integers(operation, "dim", dim), ndim)
+
+
+@functools.lru_cache(maxsize=1024)
+def _axes(operation: str, wanted: tuple[int, ...], ndim: int) -> tuple[int, ...]:
+    """``axes`` of a tuple of integers: a network asks for the same few every time."""
     limit = max(ndim, 1)  # a single number may be addressed as if it had one dimension
     for d in wanted:
         if not -limit <= d < limit:
@@ -35,15 +41,15 @@ def axes(operation: str, dim: Dims, ndim: int) -> tuple[int, ...]:
             )
     found = tuple(d % limit for d in wanted)
     if len(set(found)) != len(found):
-        raise ValueError(f"{operation}: dim {dim} names a dimension twice")
+        raise ValueError(f"{operation}: dim {wanted} names a dimension twice")
     return found if ndim else ()
 
 
 def axis(operation: str, dim: int, ndim: int) -> int:
     """One dimension as an index in 0..ndim-1."""
-    if not isinstance(dim, int | np.integer):
+    if not isinstance(dim, int | np.integer) or isinstance(dim, bool):
         raise TypeError(f"{operation}: dim must be one integer, got {dim!r}")
-    return (axes(operation, dim, ndim) or (0,))[0]
+    return (_axes(operation, (int(dim),), ndim) or (0,))[0]
 
 
 def integers(operation: str, name: str, value: Any) -> tuple[int, ...]:
@@ -115,7 +121,7 @@ def permute(input: Operand, dims: Sequence[int]) -> Tensor:
         raise ValueError(
             f"permute: dims {dims} must name each of the {x.ndim} dimensions once"
         )
-    back = tuple(int(k) for k in np.argsort(order))
+    back = tuple(map(order.index, range(x.ndim)))
     return record(x.data.transpose(order), (x, lambda g: permute(g, back)))
 
 
@@ -126,7 +132,7 @@ def transpose(input: Operand, dim0: int, dim1: int) -> Tensor:
     order = list(range(x.ndim))
     if x.ndim:
         order[a], order[b] = b, a
-    return permute(x, order)
+    return permute(x, tuple(order))
 
 
 def squeeze(input: Operand, dim: Dims = None) -> Tensor:

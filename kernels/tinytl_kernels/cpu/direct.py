@@ -24,7 +24,7 @@ import numpy as np
 
 from ..memory import empty
 from ..shapes import Pair, Window
-from ..threads import get_num_threads, run
+from ..threads import PRODUCTS, get_num_threads, run
 from . import direct_loops as loops
 from .layout import channels_last, images
 from .matmul import matmul
@@ -133,7 +133,7 @@ def _slide(x: Array, w: Array, window: Window) -> Array:
         y,
         by,
         scratch=(by.room + filled(window.out[1], TALL) * by.columns, x.dtype),
-        work=y.size * u * v * channels,
+        work=y.size * u * v * channels // PRODUCTS,
     )
     return images(y)
 
@@ -156,7 +156,7 @@ def _conv_dx_back(gy: Array, w: Array, window: Window) -> Array:
         gx,
         by,
         scratch=(by.room + pixels * (filters + by.columns), gy.dtype),
-        work=gy.size * taps.shape[1],
+        work=gy.size * taps.shape[1] // PRODUCTS,
     )
     return images(gx)
 
@@ -180,7 +180,7 @@ def conv_dw(x: Array, gy: Array, window: Window) -> Array:
         total,
         by,
         scratch=(by.room + by.out[0] * by.out[1] * by.columns, x.dtype),
-        work=gy.size * u * v * channels,
+        work=gy.size * u * v * channels // PRODUCTS,
     )
     gw = total[:, :, :, : by.run, :filters].sum(axis=0)
     taps = gw.reshape(u, v, channels, filters)

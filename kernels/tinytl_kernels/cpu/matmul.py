@@ -8,7 +8,7 @@ import numba
 import numpy as np
 
 from ..memory import empty
-from ..threads import run
+from ..threads import PRODUCTS, run
 from .product import ROWS, block, pack, panel
 from .simd import BITS
 
@@ -36,7 +36,7 @@ def matmul(x: Array, z: Array) -> Array:
         (pack(z, width, overlap=True), depth, width),
         y,
         scratch=(ROWS * width, x.dtype),
-        work=rows * depth * columns,
+        work=rows * depth * columns // PRODUCTS,
     )
     return y
 

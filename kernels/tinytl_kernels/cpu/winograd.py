@@ -57,7 +57,7 @@ import numpy as np
 
 from ..memory import empty
 from ..shapes import Pair, Window
-from ..threads import get_num_threads, run, workspace
+from ..threads import PRODUCTS, get_num_threads, run, workspace
 from . import winograd_loops as loops
 from .layout import channels_last, images
 from .product import TALL, filled, panel
@@ -169,7 +169,7 @@ def _convolve(
             packed,
             by,
             scratch=(spare, np.float32),
-            work=len(weights) * area,
+            work=len(weights) * area // 8,
         )
     block = area * loops.apart(by.rows * by.channels)
     products = area * loops.apart(by.rows * by.width)
@@ -184,9 +184,16 @@ def _convolve(
         y,
         by,
         scratch=(room, np.float32),
-        work=by.number * area * by.channels,
+        work=_work(by, area),
     )
     return images(y)
+
+
+def _work(by: Plan, area: int) -> int:
+    """Elementary steps: the transforms, and the products at each of `area` points."""
+    transformed = by.number + (by.filters if by.deep else 0)
+    products = by.number * by.filters // PRODUCTS
+    return (transformed + products) * area * by.channels
 
 
 def conv_dw(x: Array, gy: Array, window: Window) -> Array:
@@ -219,7 +226,7 @@ def conv_dw(x: Array, gy: Array, window: Window) -> Array:
         gw.reshape(-1),
         by,
         scratch=(block + panel_size + spare + (sums if by.deep else 0), np.float32),
-        work=by.number * area * channels,
+        work=_work(by, area),
     )
     if not by.deep:
         run(
@@ -230,6 +237,6 @@ def conv_dw(x: Array, gy: Array, window: Window) -> Array:
             gw.reshape(-1),
             by,
             scratch=(spare, np.float32),
-            work=gw.size * area,
+            work=gw.size * area // 8,
         )
     return gw
