@@ -146,8 +146,8 @@ def test_ctrl_c_keeps_results_and_says_how_to_go_on(tmp_path):
 def test_transfer_runs_one_method_as_it_is_told(tmp_path, monkeypatch, capsys):
     asked = {}
 
-    def run(task, settings, out, every):
-        asked.update(task=task, settings=settings, out=out, every=every)
+    def run(task, settings, out, every, device):
+        asked.update(task=task, settings=settings, out=out, every=every, device=device)
         if settings.seed == 13:
             raise KeyboardInterrupt
         return {"accuracy": 0.5, "images": {"names": ["train", "the test images"]}}
@@ -183,8 +183,23 @@ def test_transfer_runs_one_method_as_it_is_told(tmp_path, monkeypatch, capsys):
     assert asked["settings"].method == "l2t-www"
     assert asked["settings"].options == {"which": "pooled", "steps": 1}
     assert str(asked["out"]) == "l2t-www-cifar10-10-3.json"
+    assert asked["device"] == "cpu"
+    assert cli.main([*command, "--device", "cuda"]) == 0
+    assert asked["device"] == "cuda"
     assert cli.main([*command, "--seed", "13"]) == 130
     assert "the same command goes on" in capsys.readouterr().err
     wrong = ["transfer", "--method", "ufm", "--data", "cifar10", "--scale", "flat"]
     assert cli.main(wrong) == 2
     assert "are for --method l2t-www" in capsys.readouterr().err
+
+
+def test_transfer_without_a_gpu_says_so_before_it_reads_anything(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    command = ["transfer", "--method", "scratch", "--data", "cifar10"]
+    command += ["--root", str(tmp_path / "nowhere"), "--out", str(tmp_path / "out")]
+    assert cli.main([*command, "--device", "cuda"]) == 2
+    assert "CuPy is not installed" in capsys.readouterr().err
+    assert cli.main(command) == 2
+    assert "nowhere" in capsys.readouterr().err

@@ -20,7 +20,11 @@ from training import Training, adam_and_warm_up, sgd_and_cosine
 import tinytl
 import tinytl.functional as F
 from tinytl import Tensor, nn, optim, persistence
+from tinytl.bilevel import hypergradient
 from tinytl.bilevel.snapshot import Snapshot
+from tinytl.experiments.training import accuracy, descend, train_step
+from tinytl.models import VGG9, LeNet5Original, ResNet
+from tinytl.transfer import L2T, METHODS, Run, Settings, generators
 
 ROOT = Path(__file__).parents[1]
 
@@ -300,6 +304,115 @@ def test_a_training_step_waits_for_nothing(gpu, make):
     assert gpu.waits.count == before
     losses[-1].item()
     assert gpu.waits.count == before + 1
+
+
+def l2t(place, method="l2t-www"):
+    """A narrow VGG9 that learns from a narrow ResNet, in float64."""
+    rng, options = np.random.default_rng(0), {"dtype": np.float64}
+    source = ResNet(5, widths=(3, 4, 5), blocks=1, generator=rng, **options)
+    target = VGG9(3, width=2, generator=rng, **options)
+    pairs = ((0, 0), (0, 2), (2, 2))
+    return L2T(source, target, pairs, generator=rng, **METHODS[method]).to(place)
+
+
+@pytest.mark.parametrize(
+    ("method", "most"), [("scratch", 0), ("ufm", 0), ("l2t-ww", 1), ("l2t-www", 1)]
+)
+def test_an_iteration_of_l2t_waits_once_at_most(gpu, method, most):
+    """To see whether the hypergradient is zero; its losses are read when asked for."""
+    rng, count = np.random.default_rng(1), gpu.waits.count
+    with tinytl.use_kernels("plain"):
+        both = [l2t(place, method) for place in ("cpu", "cuda")]
+        for _ in range(2):
+            x, labels = (
+                Tensor(rng.standard_normal((4, 3, 32, 32))),
+                Tensor([0, 2, 1, 1]),
+            )
+            expected = both[0].step(x, labels)
+            x, labels = x.to("cuda"), labels.to("cuda")
+            count = gpu.waits.count
+            report = both[1].step(x, labels)
+            assert gpu.waits.count == count + most
+            for name in ("loss", "cross_entropy", "matching", "outer"):
+                assert getattr(report, name) == getattr(expected, name), name
+    assert gpu.waits.count == count + most + len(report.losses)
+
+
+def test_a_hypergradient_waits_once(gpu):
+    """For the look whether it is zero, however many steps there are."""
+    theta, phi = (there(np.full(3, x), requires_grad=True) for x in (1.0, 2.0))
+    for method in ("reverse", "unrolled", "jvp", "first_order", "one_step"):
+        count = gpu.waits.count
+        found = hypergradient(
+            lambda p, h, t: F.sum((p[0] - h[0]) ** 2) ** 2,
+            lambda p, h: F.sum(p[0] * p[0]),
+            [theta],
+            [phi],
+            steps=4,
+            lr=0.01,
+            method=method,
+        )
+        assert gpu.waits.count == count + 1, method
+        assert len(found.losses) == 4
+        assert found.value > 3  # theta has gone from 1 towards 2
+        assert gpu.waits.count == count + 6
+
+
+def test_the_training_helpers_go_to_where_the_model_is(gpu):
+    rng = np.random.default_rng(2)
+    images, labels = rng.standard_normal((6, 1, 32, 32)), rng.integers(0, 10, 6)
+    images = images.astype(np.float32)
+    found = []
+    for place in ("cpu", "cuda"):
+        with tinytl.use_kernels("plain"):
+            model = LeNet5Original(generator=np.random.default_rng(3)).to(place)
+            assert {x.device.type for x in model.buffers()} == {place}
+            sgd = optim.SGD(model.parameters(), 0.1, 0.9)
+            loss = descend(model, sgd, images, labels)
+            count = gpu.waits.count
+            loss = descend(model, sgd, images, labels)
+            assert gpu.waits.count == count
+            assert loss.device.type == place
+            assert not loss.requires_grad
+            again = train_step(model, sgd, images, labels)
+            count = gpu.waits.count
+            share = accuracy(model, images, labels, batch_size=4)
+            assert gpu.waits.count == count + (place == "cuda")
+            model.reset_parameters(generator=np.random.default_rng(4))
+        assert {x.device.type for x in model.state_dict().values()} == {place}
+        found.append((loss.item(), again, share))
+    np.testing.assert_allclose(*found, rtol=1e-6)
+
+
+def whole_run(place, epochs=2):
+    """A run of L2T-www on a few images, in float32."""
+    settings = Settings("l2t-www", epochs=epochs, batch_size=4)
+    rng, random = np.random.default_rng(5), generators(0)
+    images = rng.integers(0, 256, (6, 3, 32, 32), dtype=np.uint8)
+    source = ResNet(5, widths=(3, 4, 5), blocks=1, generator=rng)
+    target = VGG9(3, width=2, generator=random["target"])
+    labels = rng.integers(0, 3, 6)
+    return Run(
+        settings, source, target, ((0, 1), (2, 3)), images, labels, random, place
+    )
+
+
+def test_a_run_that_was_stopped_goes_on_on_the_other_device(gpu, tmp_path):
+    with tinytl.use_kernels("plain"):
+        whole = whole_run("cpu").train()
+        for first, second in (("cpu", "cuda"), ("cuda", "cpu")):
+            one = whole_run(first)
+            one.epochs.append(one._epoch(None))
+            one.save(tmp_path / first)
+            other = whole_run(second)
+            epochs = other.train(checkpoint=tmp_path / first)
+            for a, b in zip(epochs, whole, strict=True):
+                for name, value in vars(b).items():
+                    if value is not None:
+                        np.testing.assert_allclose(vars(a)[name], value, rtol=1e-6)
+            parts = (other.l2t.source, other.l2t.student, other.l2t.meta)
+            kinds = {x.device.type for m in parts for x in m.state_dict().values()}
+            assert kinds == {second}
 
 
 def test_anomalies_are_found_there_too(gpu):

@@ -96,6 +96,7 @@ def _add_transfer(commands: Any) -> None:
     add("--steps", type=number(1), help="steps of the trial (default: 2)")
     add("--h-input", choices=H_INPUTS, help="what l2t-www looks at (default: map)")
     add("--scale", choices=SCALES, help="of gamma in l2t-www (default: raw)")
+    add("--device", choices=["cpu", "cuda"], default="cpu", help="cuda is a GPU")
     add("--every", type=number(1), default=10, help="epochs between checkpoints")
     add(
         "--out", type=Path, metavar="FILE", help="the result (default: by its settings)"
@@ -130,7 +131,7 @@ def _transfer(options: argparse.Namespace) -> int:
     out = options.out or Path(name)
     keep_pages()  # this process is ours alone
     try:
-        result = single.run(task, settings, out, options.every)
+        result = single.run(task, settings, out, options.every, device=options.device)
     except KeyboardInterrupt:
         print(
             f"\nStopped. {out}.checkpoint has what was done up to the last "

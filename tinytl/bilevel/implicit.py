@@ -40,6 +40,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ..tensor import Tensor
 from .problem import (
     Hypergradient,
     Problem,
@@ -96,7 +97,7 @@ def implicit(
         raise ValueError(
             f"hypergradient: solver must be 'cg' or 'neumann', got {solver!r}"
         )
-    losses: list[float] = []
+    losses: list[Tensor] = []
     for state in inner_steps(problem, problem.theta, problem.v, losses=losses):
         theta, _ = state
     value, a, direct = outer_gradients(problem, theta)
@@ -119,7 +120,7 @@ def implicit(
         "residual": residual,
         "outer_error": abs(dot(x, slope)) / max(1 - residual, 1e-16),
     }
-    _warn_if_unsolved(info["outer_error"], stationary, value)
+    _warn_if_unsolved(info["outer_error"], stationary, value.item())
     return result(problem, gradients, value, state, losses, **info)
 
 

@@ -92,19 +92,29 @@ class Hypergradient:
 
     Attributes:
         gradients: dF/dphi, one Tensor for each of `hyper`, without history.
-        value: F, the outer loss at theta_T.
+        outer: F, the outer loss at theta_T, without history.
         parameters: theta_T as arrays.
         velocity: v_T as arrays.
-        losses: ell_t(theta_t) of every step.
+        inner: ell_t(theta_t) of every step, without history.
         info: what else the estimator has to tell, by name.
     """
 
     gradients: tuple[Tensor, ...]
-    value: float
+    outer: Tensor
     parameters: tuple[Array, ...]
     velocity: tuple[Array, ...]
-    losses: tuple[float, ...] = ()
+    inner: tuple[Tensor, ...] = ()
     info: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def value(self) -> float:
+        """F as a number; on a GPU, reading it waits."""
+        return float(self.outer.item())
+
+    @property
+    def losses(self) -> tuple[float, ...]:
+        """ell_t(theta_t) of every step as numbers, likewise."""
+        return tuple(float(loss.item()) for loss in self.inner)
 
 
 def _loss(name: str, value: Any) -> Tensor:
@@ -149,11 +159,11 @@ def differentiate(
 
 def inner_gradient(
     problem: Problem, theta: Tensors, t: int
-) -> tuple[float, list[Tensor]]:
+) -> tuple[Tensor, list[Tensor]]:
     """ell_t and its gradient at theta."""
     at = leaves(theta)
     loss = problem.ell(at, t, [x.detach() for x in problem.phi])
-    return loss.item(), differentiate(f"inner at t = {t}", loss, at)[0]
+    return loss.detach(), differentiate(f"inner at t = {t}", loss, at)[0]
 
 
 def inner_steps(
@@ -162,8 +172,8 @@ def inner_steps(
     v: Tensors,
     start: int = 0,
     stop: int | None = None,
-    losses: list[float] | None = None,
-    gradient: Callable[..., tuple[float, list[Tensor]]] = inner_gradient,
+    losses: list[Tensor] | None = None,
+    gradient: Callable[..., tuple[Tensor, list[Tensor]]] = inner_gradient,
 ) -> Iterator[tuple[list[Tensor], list[Tensor]]]:
     """States (theta_t, v_t), t = start .. stop, by values alone: no graph is kept."""
     theta, v = list(theta), list(v)
@@ -178,36 +188,40 @@ def inner_steps(
 
 def outer_gradients(
     problem: Problem, theta: Tensors
-) -> tuple[float, list[Tensor], list[Tensor]]:
+) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """L at theta, its gradient by theta, and the direct one by phi."""
     at = leaves(theta)
     loss = problem.outer_loss(at)
     a, direct = differentiate("outer", loss, at, problem.phi)
-    return loss.item(), a, direct
+    return loss.detach(), a, direct
 
 
 def result(
     problem: Problem,
     gradients: Tensors,
-    value: float,
+    outer: Tensor,
     state: tuple[Tensors, Tensors],
-    losses: Sequence[float],
+    inner: Sequence[Tensor],
     **info: Any,
 ) -> Hypergradient:
     """Put together what an estimator has found."""
     theta, v = state
     return Hypergradient(
         tuple(g.detach() for g in gradients),
-        value,
+        outer.detach(),
         tuple(x.data for x in theta),
         tuple(x.data for x in v),
-        tuple(losses),
+        tuple(loss.detach() for loss in inner),
         info,
     )
 
 
 def warn_if_zero(problem: Problem, found: Hypergradient) -> None:
-    """Say so, and where to look, if nothing would be learned."""
+    """Say so, and where to look, if nothing would be learned.
+
+    The one thing that waits for a GPU: a look at the first gradient, and at the others
+    as long as all have been zero.
+    """
     if any(namespace(g.data).any(g.data) for g in found.gradients):
         return
     if not problem.steps:

@@ -58,7 +58,7 @@ from .problem import (
 Product = Callable[
     [Problem, Tensors, int, Tensors, bool], tuple[Tensors | None, Tensors]
 ]
-Gradient = Callable[[Problem, Tensors, int], tuple[float, list[Tensor]]]
+Gradient = Callable[[Problem, Tensors, int], tuple[Tensor, list[Tensor]]]
 Kept = list[tuple[int, list, list]]
 
 
@@ -90,7 +90,7 @@ def sweep(
     if last is not None and last < 1:
         raise ValueError(f"hypergradient: last must be at least 1, got {last}")
     every = 1 if keep == "all" else math.isqrt(max(problem.steps - 1, 0)) + 1
-    losses: list[float] = []
+    losses: list[Tensor] = []
     kept, state = _forward(problem, every, losses, gradient)
     count = len(kept)
     first = 0 if last is None else max(problem.steps - last, 0)
@@ -110,7 +110,7 @@ def sweep(
 
 
 def _forward(
-    problem: Problem, every: int, losses: list[float], gradient: Gradient
+    problem: Problem, every: int, losses: list[Tensor], gradient: Gradient
 ) -> tuple[Kept, tuple[list, list]]:
     """Take the steps; keep the states that the way back starts from."""
     kept: Kept = []

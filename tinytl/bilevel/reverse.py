@@ -30,7 +30,7 @@ from .problem import (
 from .products import pulled_back
 from .recursion import sweep
 
-Recorded = tuple[list[Tensor], list[Tensor], float]  # theta_t, grad ell_t, ell_t
+Recorded = tuple[list[Tensor], list[Tensor], Tensor]  # theta_t, grad ell_t, ell_t
 
 
 def reverse(
@@ -57,7 +57,7 @@ def reverse(
 
     def gradient(
         problem: Problem, theta: Tensors, t: int
-    ) -> tuple[float, list[Tensor]]:
+    ) -> tuple[Tensor, list[Tensor]]:
         if t < first:
             return inner_gradient(problem, theta, t)
         kept[t] = recorded(problem, theta, t)
@@ -84,7 +84,7 @@ def recorded(problem: Problem, theta: Tensors, t: int) -> Recorded:
     at = leaves(theta)
     loss = problem.ell(at, t)
     g, _ = differentiate(f"inner at t = {t}", loss, at, create_graph=True)
-    return at, g, float(loss.item())
+    return at, g, loss.detach()
 
 
 def products(

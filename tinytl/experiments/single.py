@@ -20,6 +20,7 @@ from ..data import ImageSet, cifar10, cifar100, few_shot, resize, stl10
 from ..models import VGG9, ResNet, load_source, resnet32
 from ..nn import Module
 from ..persistence import write_atomically
+from ..tensor import Tensor
 from ..transfer import Epoch, Run, Settings, generators
 from ..transfer.training import Tick
 from .runner import bar_class, cores, versions
@@ -62,6 +63,7 @@ def run(
     every: int = 10,
     progress: bool = True,
     tick: Tick | None = None,
+    device: str = "cpu",
 ) -> dict[str, Any]:
     """Train, write the result to `out`, and return it; read it if it is there already.
 
@@ -72,20 +74,25 @@ def run(
         every: epochs between measuring the accuracy and keeping a checkpoint.
         progress: show a bar.
         tick: told about each epoch, too.
+        device: where it is computed, "cpu" or "cuda"; not part of what a run is, so
+            that a stopped one can go on elsewhere.
 
     Raises:
+        ImportError, RuntimeError: there is no such device; it says what is missing.
         ValueError: parts that do not fit, or `out` holds another run's result.
         FileNotFoundError: images or weights are missing; it says how to get them.
     """
     document: dict[str, Any] = {"task": asdict(task), "settings": asdict(settings)}
     if out.exists():
         return _finished(out, document)
+    Tensor(0.0).to(device)  # before anything is read
     random = generators(settings.seed)
     train, test = (_images(task, split) for split in ("train", "test"))
     if task.per_class:
         train = train.take(few_shot(train.labels, task.per_class, random["subset"]))
     source, target = _networks(task, settings, len(train.classes), random["target"])
-    one = Run(settings, source, target, PAIRS, train.images, train.labels, random)
+    images = train.images, train.labels
+    one = Run(settings, source, target, PAIRS, *images, random, device)
     checkpoint = out.with_name(out.name + ".checkpoint")
     with _Bar(settings.epochs, progress) as bar:
         if checkpoint.exists():
@@ -98,8 +105,9 @@ def run(
                 tick(epoch)
 
         one.train((test.images, test.labels), every, checkpoint, told)
+    elsewhere = {} if device == "cpu" else {"device": device}
     document |= {
-        "versions": {**versions(), "cores": cores()},
+        "versions": {**versions(), "cores": cores()} | elsewhere,
         "images": {
             "train": len(train),
             "test": len(test),

@@ -71,23 +71,42 @@ VIRTUAL = ("official", "paper")
 class StepReport:
     """What one step has to tell.
 
+    The losses stay where they were computed: a step does not wait for a GPU to read
+    them, but the properties that give them as numbers do.
+
     Attributes:
-        loss: CE + beta L of the real step.
-        cross_entropy: CE of the real step.
-        matching: L of the real step, without beta.
-        outer: F, or None without meta-networks.
+        losses: by the names of the properties, without history.
         weights: omega, lambda and gamma of every pair, without history.
         hypergradient: dF/dphi, in the order of ``meta.parameters()``.
         fields: dF/d(weights), in the order of ``Weights.tensors`` over the pairs.
     """
 
-    loss: float
-    cross_entropy: float
-    matching: float
-    outer: float | None = None
+    losses: dict[str, Tensor]
     weights: list[Weights] = field(default_factory=list)
     hypergradient: tuple[Tensor, ...] = ()
     fields: tuple[Tensor, ...] = ()
+
+    @property
+    def loss(self) -> float:
+        """CE + beta L of the real step."""
+        return float(self.losses["loss"].item())
+
+    @property
+    def cross_entropy(self) -> float:
+        """CE of the real step."""
+        return float(self.losses["cross_entropy"].item())
+
+    @property
+    def matching(self) -> float:
+        """L of the real step, without beta; 0 without pairs."""
+        found = self.losses.get("matching")
+        return 0.0 if found is None else float(found.item())
+
+    @property
+    def outer(self) -> float | None:
+        """F, or None without meta-networks."""
+        found = self.losses.get("outer")
+        return None if found is None else float(found.item())
 
 
 class L2T:
@@ -192,7 +211,8 @@ class L2T:
         gradients = grad(inside, [*tensors, *phi], found.gradients)
         fields, g_phi = gradients[: len(tensors)], gradients[len(tensors) :]
         self.adam.step(g_phi)
-        return replace(report, outer=found.value, hypergradient=g_phi, fields=fields)
+        losses = report.losses | {"outer": found.outer}
+        return replace(report, losses=losses, hypergradient=g_phi, fields=fields)
 
     def _match(
         self, images: Tensor
@@ -218,13 +238,13 @@ class L2T:
     ) -> StepReport:
         scores, matched = self.student(images, joined=True)
         own = F.cross_entropy(scores, labels)
-        loss, distance = own, 0.0
+        losses = {"loss": own, "cross_entropy": own}
         if self.pairs:
             fixed = [Factors(*(w.detach() for w in one.tensors())) for one in by]
             matching = weighted_distance(matched, source, fixed)
-            loss, distance = own + self.beta * matching, matching.item()
-        self.sgd.step(grad(loss, list(self.student.parameters())))
-        return StepReport(loss.item(), own.item(), distance, weights=weights)
+            losses |= {"loss": own + self.beta * matching, "matching": matching}
+        self.sgd.step(grad(losses["loss"], list(self.student.parameters())))
+        return StepReport({k: x.detach() for k, x in losses.items()}, weights)
 
     def _trial(
         self, images: Tensor, labels: Tensor, source: list[Tensor], by: list[Factors]

@@ -22,8 +22,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tinytl_kernels import Array
 
 from ..data import batches, imagenet_scale, random_crop_flip
+from ..devices import device as Device
 from ..graph import no_grad
 from ..nn import Module
 from ..persistence import load_checkpoint, save_checkpoint
@@ -115,21 +117,21 @@ class Epoch:
     uneven: list[float] = field(default_factory=list)
 
 
-def summary(weights: Sequence[Weights]) -> dict[str, list[float]]:
-    """lambdas, peaks, gammas and uneven of ``Epoch`` for one batch's weights."""
-    found: dict[str, list[float]] = {
-        "lambdas": [float(w.lambda_.data.mean()) for w in weights],
+def summary(weights: Sequence[Weights]) -> dict[str, list[Array]]:
+    """lambdas, peaks, gammas and uneven of ``Epoch`` for one batch's weights.
+
+    Single values, left where they were computed: ``float`` of one waits for a GPU.
+    """
+    gammas = [w.gamma.data for w in weights if w.gamma is not None]
+    return {
+        "lambdas": [w.lambda_.data.mean() for w in weights],
         "peaks": [
-            float(w.omega.data.max(1).mean()) * w.omega.shape[1] for w in weights
+            w.omega.data.max(1).mean().astype(np.float64) * w.omega.shape[1]
+            for w in weights
         ],
-        "gammas": [],
-        "uneven": [],
+        "gammas": [gamma.mean() for gamma in gammas],
+        "uneven": [(gamma.std((2, 3)) / gamma.mean((2, 3))).mean() for gamma in gammas],
     }
-    for gamma in (w.gamma.data for w in weights if w.gamma is not None):
-        found["gammas"].append(float(gamma.mean()))
-        spread = gamma.std((2, 3)) / gamma.mean((2, 3))
-        found["uneven"].append(float(spread.mean()))
-    return found
 
 
 def generators(seed: int) -> dict[str, np.random.Generator]:
@@ -150,6 +152,7 @@ class Run:
         images: training images (N, 3, H, W) uint8.
         labels: (N,) int64.
         random: as ``generators`` makes them; "order", "augment" and "meta" are used.
+        device: where it is computed, "cpu" or "cuda"; may be another after a stop.
     """
 
     def __init__(
@@ -161,6 +164,7 @@ class Run:
         images: np.ndarray,
         labels: np.ndarray,
         random: dict[str, np.random.Generator],
+        device: str = "cpu",
     ):
         self.settings = settings
         self.images, self.labels = images, labels
@@ -176,7 +180,7 @@ class Run:
             weight_decay=settings.weight_decay,
             generator=random["meta"],
             **{**METHODS[settings.method], **settings.options},
-        )
+        ).to(device)
 
     def train(
         self,
@@ -216,6 +220,7 @@ class Run:
         settings, number = self.settings, len(self.epochs)
         self.l2t.sgd.param_groups[0]["lr"] = self.rate(number)
         self.l2t.student.train()
+        place = device_of(self.l2t.student)
         reports, summaries = [], []
         for index in batches(
             len(self.images), settings.batch_size, self.random["order"]
@@ -223,9 +228,10 @@ class Run:
             chosen = self.images[index]
             if settings.augment:
                 chosen = random_crop_flip(chosen, self.random["augment"])
-            x = Tensor(imagenet_scale(chosen))
-            reports.append(self.l2t.step(x, Tensor(self.labels[index])))
-            summaries.append(summary(reports[-1].weights))
+            x = Tensor(imagenet_scale(chosen)).to(place)
+            report = self.l2t.step(x, Tensor(self.labels[index]).to(place))
+            summaries.append(summary(report.weights))
+            reports.append(StepReport(report.losses))  # the rest is large
         outer = [r.outer for r in reports if r.outer is not None]
         return Epoch(
             number,
@@ -235,7 +241,9 @@ class Run:
             float(np.mean(outer)) if outer else None,
             accuracy=None if test is None else accuracy(self.l2t.student.target, *test),
             **{
-                name: np.mean([one[name] for one in summaries], axis=0).tolist()
+                name: np.mean(
+                    [[float(x) for x in one[name]] for one in summaries], axis=0
+                ).tolist()
                 for name in summaries[0]
             },
         )
@@ -290,6 +298,11 @@ def _mean(reports: Sequence[StepReport], name: str) -> float:
     return float(np.mean([getattr(report, name) for report in reports]))
 
 
+def device_of(network: Module) -> Device:
+    """Where a network is: the device of its first parameter."""
+    return next(network.parameters()).device
+
+
 def accuracy(
     network: Module,
     images: np.ndarray,
@@ -299,7 +312,8 @@ def accuracy(
 ) -> float:
     """Share of images whose highest score is that of their label, in [0, 1].
 
-    In eval mode; afterwards every part is in the mode it was in.
+    In eval mode; afterwards every part is in the mode it was in. The images go to where
+    the network is, and the count is read once, at the end.
 
     Args:
         network: images -> scores (N, K).
@@ -310,11 +324,13 @@ def accuracy(
     """
     modes = [(module, module.training) for module in network.modules()]
     network.eval()
-    right = 0
+    place = device_of(network)
+    right: Array | int = 0
     with no_grad():
         for index in batches(len(images), batch_size):
-            scores = network(Tensor(prepare(images[index]))).data
-            right += int((scores.argmax(axis=1) == labels[index]).sum())
+            scores = network(Tensor(prepare(images[index])).to(place)).data
+            expected = Tensor(labels[index]).to(place).data
+            right = right + (scores.argmax(axis=1) == expected).sum()
     for module, training in modes:
         module.training = training
-    return right / len(images)
+    return int(right) / len(images)
