@@ -81,8 +81,9 @@ def pair(operation: str, name: str, value: IntOrPair, least: int) -> Pair:
         TypeError: not an integer, nor one or two of them.
         ValueError: too small.
     """
-    if isinstance(value, tuple) and [type(n) for n in value] == [int, int]:
-        rows, columns = value
+    plain = value if isinstance(value, tuple) else (value, value)
+    if [type(n) for n in plain] == [int, int]:
+        rows, columns = plain
         if rows >= least <= columns:  # as nearly always: no more to look at
             return rows, columns
     both = tuple(value) if isinstance(value, Sequence) else (value, value)
