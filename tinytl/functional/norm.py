@@ -7,14 +7,12 @@ is more: norm_batch.py.
 import math
 
 from tinytl_kernels import Array, kernels_for, namespace
-from tinytl_kernels.line import Line
 
 from ..operators import Operand
 from ..tensor import Tensor, record
-from .basic import keep
-from .norm_batch import batch_norm_line, wide
+from .norm_batch import Batch, batch_norm_line, wide
 from .promote import floating, number, same_dtype
-from .reduce import sum
+from .reduce import expand, sum
 
 
 def batch_norm(
@@ -33,7 +31,8 @@ def batch_norm(
         input: (N, C, ...).
         running_mean: (C,), or None when training. In training it is replaced by
             (1 - momentum) * running_mean + momentum * m.
-        running_var: likewise, with the unbiased variance v * n / (n - 1).
+        running_var: likewise, with the unbiased variance v * n / (n - 1). Both are
+            constants to gradients.
         weight: (C,) or None for 1.
         bias: (C,) or None for 0.
         training: m and v are the batch's (v divided by n); else the running ones.
@@ -46,7 +45,8 @@ def batch_norm(
         TypeError: dtypes differ or are not floating.
     """
     stats = {"running_mean": running_mean, "running_var": running_var}
-    return _normalised(input, stats, weight, bias, training, momentum, eps, False)
+    rest = training, momentum, eps
+    return _normalised("batch_norm", input, stats, weight, bias, *rest, False)
 
 
 def batch_norm_relu(
@@ -66,10 +66,12 @@ def batch_norm_relu(
     from x, so no map of bools and no standardised x is kept.
     """
     stats = {"running_mean": running_mean, "running_var": running_var}
-    return _normalised(input, stats, weight, bias, training, momentum, eps, True)
+    rest = training, momentum, eps
+    return _normalised("batch_norm_relu", input, stats, weight, bias, *rest, True)
 
 
 def _normalised(
+    operation: str,
     input: Operand,
     stats: dict[str, Tensor | None],
     weight: Operand | None,
@@ -79,26 +81,37 @@ def _normalised(
     eps: float,
     relu: bool,
 ) -> Tensor:
-    x, w, b = _checked(input, stats, weight, bias, training, momentum, eps)
-    if not training:
-        return _with_running(x, stats, w, b, eps, relu)
+    x, w, b = _checked(operation, input, stats, weight, bias, training, momentum, eps)
+    if training:
+        m, v = _moments(operation, x, stats, momentum)
+    else:
+        m, v = (p.data for p in stats.values() if p is not None)
+    xp = namespace(v)
+    r = (1 / xp.sqrt(v + eps)).astype(x.dtype, copy=False)
+    w = Tensor(xp.ones_like(r)) if w is None else w
+    b = Tensor(xp.zeros_like(r)) if b is None else b
+    by = Batch(x, w, b, m, r, eps, relu)
+    return batch_norm_line(by) if training else _fixed(by)
+
+
+def _moments(
+    operation: str, x: Tensor, stats: dict[str, Tensor | None], momentum: float
+) -> tuple[Array, Array]:
+    """The batch's mean and variance, which the running ones then follow."""
     count = math.prod(x.shape[2:]) * x.shape[0]
     if count < 2 or not x.shape[1]:
         raise ValueError(
-            f"batch_norm: training needs more than one value a channel, got shape "
+            f"{operation}: training needs more than one value a channel, got shape "
             f"{x.shape}; use a larger batch, or eval mode"
         )
     m, v = kernels_for(x.data).moments(x.data)
     _update(stats["running_mean"], m, momentum)
     _update(stats["running_var"], v * (count / (count - 1)), momentum)
-    xp = namespace(v)
-    r = (1 / xp.sqrt(v + eps)).astype(x.dtype, copy=False)
-    w = Tensor(xp.ones_like(r)) if w is None else w
-    b = Tensor(xp.zeros_like(r)) if b is None else b
-    return batch_norm_line(x, w, b, m, r, eps, relu)
+    return m, v
 
 
 def _checked(
+    operation: str,
     input: Operand,
     stats: dict[str, Tensor | None],
     weight: Operand | None,
@@ -108,27 +121,29 @@ def _checked(
     eps: float,
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Input, weight and bias as Tensors that fit one another."""
-    x = floating("batch_norm", "input", input)
+    x = floating(operation, "input", input)
     if x.ndim < 2:
-        raise ValueError(f"batch_norm: needs an input (N, C, ...), got shape {x.shape}")
-    w = None if weight is None else floating("batch_norm", "weight", weight)
-    b = None if bias is None else floating("batch_norm", "bias", bias)
+        raise ValueError(
+            f"{operation}: needs an input (N, C, ...), got shape {x.shape}"
+        )
+    w = None if weight is None else floating(operation, "weight", weight)
+    b = None if bias is None else floating(operation, "bias", bias)
     for name, p in stats.items():
-        if not isinstance(p, Tensor | None):
-            raise TypeError(f"batch_norm: {name} must be a Tensor or None, got {p!r}")
-    number("batch_norm", "momentum", momentum)
-    if number("batch_norm", "eps", eps) < 0 or (training and eps == 0):
-        raise ValueError(f"batch_norm: eps must be positive, got {eps}")
-    same_dtype("batch_norm", input=x, weight=w, bias=b, **stats)
+        if p is not None and not isinstance(p, Tensor):
+            raise TypeError(f"{operation}: {name} must be a Tensor or None, got {p!r}")
+    number(operation, "momentum", momentum)
+    if number(operation, "eps", eps) < 0 or (training and eps == 0):
+        raise ValueError(f"{operation}: eps must be positive, got {eps}")
+    same_dtype(operation, input=x, weight=w, bias=b, **stats)
     for name, p in {**stats, "weight": w, "bias": b}.items():
         if p is not None and p.shape != (x.shape[1],):
             raise ValueError(
-                f"batch_norm: {name} must be of shape ({x.shape[1]},) for an input of "
+                f"{operation}: {name} must be of shape ({x.shape[1]},) for an input of "
                 f"shape {x.shape}, got {p.shape}"
             )
     if not training and None in stats.values():
         raise ValueError(
-            "batch_norm: running_mean and running_var are needed unless training=True"
+            f"{operation}: running_mean and running_var are needed unless training=True"
         )
     return x, w, b
 
@@ -142,35 +157,39 @@ def _update(running: Tensor | None, value: Array, momentum: float) -> None:
 # -- with the running statistics: a line that does not depend on x ---------------------
 
 
-def _with_running(
-    x: Tensor,
-    stats: dict[str, Tensor | None],
-    w: Tensor | None,
-    b: Tensor | None,
-    eps: float,
-    relu: bool,
-) -> Tensor:
-    m, v = stats["running_mean"], stats["running_var"]
-    assert m is not None
-    assert v is not None
-    scale = 1 / (v + eps) ** 0.5
-    scale = scale if w is None else scale * w
-    shift = -m * scale
-    return _batch_norm_affine(x, scale, shift if b is None else shift + b, relu)
-
-
-def _batch_norm_affine(x: Tensor, scale: Tensor, shift: Tensor, relu: bool) -> Tensor:
-    """x * scale + shift, channel by channel, or its ReLU, in one pass over memory."""
-    over = (0, *range(2, x.ndim))
-    by = Line(namespace(x.data).zeros_like(scale.data), scale.data, shift.data, relu)
-    value = kernels_for(x.data).line(x.data, by)
-
-    def passed(g: Tensor) -> Tensor:
-        return keep(g, kernels_for(x.data).line(x.data, by) > 0) if relu else g
-
+def _fixed(by: Batch) -> Tensor:
+    """w xs + b, or its ReLU, with xs = r (x - m) for an m and r that are given."""
     return record(
-        value,
-        (x, lambda g: passed(g) * wide(scale, x)),
-        (scale, lambda g: sum(passed(g) * x, over)),
-        (shift, lambda g: sum(passed(g), over)),
+        by.kernels.line(by.x.data, by.line),
+        (by.x, lambda g: _fixed_dx(g, by.w, by)),
+        (by.w, lambda g: _fixed_dw(g, by)),
+        (by.b, lambda g: _fixed_db(g, by)),
+    )
+
+
+def _fixed_dx(g: Tensor, w: Tensor, by: Batch) -> Tensor:
+    """w r g', in one pass over memory."""
+    weights = by.weights(w.data * by.r, by.none(), by.none())
+    return record(
+        by.kernels.line_mix(g.data, by.x.data, by.line, weights),
+        (g, lambda h: _fixed_dx(h, w, by)),
+        (w, lambda h: Tensor(by.r) * sum(h * by.passed(g), by.over)),
+    )
+
+
+def _fixed_dw(g: Tensor, by: Batch) -> Tensor:
+    """sum(g' xs)."""
+    m, r = wide(Tensor(by.m), by.x), wide(Tensor(by.r), by.x)
+    return record(
+        (by.r * by.sums(g)[1]).astype(g.dtype, copy=False),
+        (g, lambda h: by.passed(wide(h, by.x) * ((by.x - m) * r))),
+        (by.x, lambda h: _fixed_dx(g, h, by)),
+    )
+
+
+def _fixed_db(g: Tensor, by: Batch) -> Tensor:
+    """sum(g')."""
+    return record(
+        by.sums(g)[0].astype(g.dtype, copy=False),
+        (g, lambda h: by.passed(expand(wide(h, by.x), by.x.shape))),
     )

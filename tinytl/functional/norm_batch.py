@@ -39,10 +39,13 @@ from .reduce import expand, mean, sum
 from .shape import reshape
 
 
-def batch_norm_line(
-    x: Tensor, w: Tensor, b: Tensor, m: Array, r: Array, eps: float, relu: bool
-) -> Tensor:
-    """w xs + b, or its ReLU.
+def wide(values: Tensor, x: Tensor) -> Tensor:
+    """(C,) in a shape that broadcasts against x, (N, C, ...)."""
+    return reshape(values, (1, -1, *(1,) * (x.ndim - 2)))
+
+
+class Batch:
+    """A batch, what it was found to have as m and r, and the line w xs + b.
 
     Args:
         x: (N, C, ...).
@@ -52,19 +55,7 @@ def batch_norm_line(
         r: 1 / sqrt(variance + eps), (C,).
         eps: as in r.
         relu: whether negative values become 0.
-
-    Backward. Equations (1) and (2).
     """
-    return _batch_norm(_Batch(x, w, b, m, r, eps, relu))
-
-
-def wide(values: Tensor, x: Tensor) -> Tensor:
-    """(C,) in a shape that broadcasts against x, (N, C, ...)."""
-    return reshape(values, (1, -1, *(1,) * (x.ndim - 2)))
-
-
-class _Batch:
-    """A batch, what it was found to have as m and r, and the line w xs + b."""
 
     def __init__(
         self,
@@ -79,7 +70,7 @@ class _Batch:
         self.x, self.w, self.b, self.eps, self.relu = x, w, b, eps, relu
         self.m, self.r = m, r
         self.over = (0, *range(2, x.ndim))
-        self.count = x.numel() // x.shape[1]
+        self.count = x.numel() // max(x.shape[1], 1)
         self.line = Line(m, (r * w.data).astype(x.dtype, copy=False), b.data, relu)
         self.kernels = kernels_for(x.data)
         self.last: tuple[Callable[[], Tensor | None], Array] | None = None
@@ -113,14 +104,15 @@ class _Batch:
             return g
         return keep(g, self.kernels.line(self.x.data, self.line) > 0)
 
-    def bare(self) -> "_Batch":
+    def bare(self) -> "Batch":
         """The same without weight, bias and ReLU: the line is xs, its derivative D."""
         none = self.none()
         one, zero = Tensor(none + 1), Tensor(none)
-        return _Batch(self.x, one, zero, self.m, self.r, self.eps, False)
+        return Batch(self.x, one, zero, self.m, self.r, self.eps, False)
 
 
-def _batch_norm(by: _Batch) -> Tensor:
+def batch_norm_line(by: Batch) -> Tensor:
+    """w xs + b, or its ReLU.   Backward. Equations (1) and (2)."""
     return record(
         by.kernels.line(by.x.data, by.line),
         (by.x, lambda g: _batch_norm_dx(g, by)),
@@ -129,7 +121,7 @@ def _batch_norm(by: _Batch) -> Tensor:
     )
 
 
-def _batch_norm_dx(g: Tensor, by: _Batch) -> Tensor:
+def _batch_norm_dx(g: Tensor, by: Batch) -> Tensor:
     """Equation (1)."""
     weights = by.dx_weights(by.w.data, by.sums(g))
     second = _Second(g, by)
@@ -141,13 +133,13 @@ def _batch_norm_dx(g: Tensor, by: _Batch) -> Tensor:
     )
 
 
-def _batch_norm_dw(g: Tensor, by: _Batch) -> Tensor:
+def _batch_norm_dw(g: Tensor, by: Batch) -> Tensor:
     """sum(g' xs)."""
     sums = by.sums(g)
 
     def to_g(h: Tensor) -> Tensor:
         if is_grad_enabled():
-            return by.passed(wide(h, by.x) * _batch_norm(by.bare()))
+            return by.passed(wide(h, by.x) * batch_norm_line(by.bare()))
         weights = by.weights(by.none(), by.none(), h.data * by.r)
         return Tensor(by.kernels.line_mix_gated(*[by.x.data] * 2, by.line, weights))
 
@@ -160,7 +152,7 @@ def _batch_norm_dw(g: Tensor, by: _Batch) -> Tensor:
     return record((by.r * sums[1]).astype(g.dtype, copy=False), (g, to_g), (by.x, to_x))
 
 
-def _batch_norm_db(g: Tensor, by: _Batch) -> Tensor:
+def _batch_norm_db(g: Tensor, by: Batch) -> Tensor:
     """sum(g')."""
 
     def to_g(h: Tensor) -> Tensor:
@@ -175,7 +167,7 @@ def _batch_norm_db(g: Tensor, by: _Batch) -> Tensor:
 class _Second:
     """The gradients of <h, w D(g')> by g, x and w: kernels, or Tensor operations."""
 
-    def __init__(self, g: Tensor, by: _Batch):
+    def __init__(self, g: Tensor, by: Batch):
         self.g, self.by = g, by
         self.last: tuple[Callable[[], Tensor | None], Array] | None = None
 
@@ -234,10 +226,10 @@ class _Second:
         )
 
 
-def _batch_norm_dxx(h: Tensor, g: Tensor, by: _Batch) -> Tensor:
+def _batch_norm_dxx(h: Tensor, g: Tensor, by: Batch) -> Tensor:
     """Equation (2) in operations on Tensors, for what is differentiated once more."""
     x, over = by.x, by.over
-    xs = _batch_norm(by)
+    xs = batch_norm_line(by)
     away = x - mean(x, over, keepdim=True)
     r = (mean(away * away, over, keepdim=True) + by.eps) ** -0.5
     along_g, along_h = (

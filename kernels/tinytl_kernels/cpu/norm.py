@@ -93,7 +93,7 @@ def _each(loop: str, by: Line, weights: Any, *arrays: Array) -> Array:
     if not x.size:
         return np.empty_like(x)
     if _in_lanes(x):
-        y = empty(np.moveaxis(x, 1, -1).shape, x.dtype)
+        y = empty((len(x), *x.shape[2:], x.shape[1]), x.dtype)
         lanes = _lanes(rows, x)
         seen = [a.reshape(-1, lanes.shape[1]) for a in (y, *map(_last, arrays))]
         run(
@@ -104,7 +104,7 @@ def _each(loop: str, by: Line, weights: Any, *arrays: Array) -> Array:
             *seen,
             work=x.size,
         )
-        return np.moveaxis(y, -1, 1)
+        return y.transpose(0, y.ndim - 1, *range(1, y.ndim - 1))
     y = empty(x.shape, x.dtype)
     seen = [np.ascontiguousarray(a).reshape(*x.shape[:2], -1) for a in (y, *arrays)]
     planes = len(x) * x.shape[1]
@@ -131,11 +131,15 @@ def _sums(loop: str, count: int, by: Line, *arrays: Array) -> Array:
 
 def _in_lanes(x: Array) -> bool:
     short = x.size < PLANE * x.shape[0] * x.shape[1]
-    return short or np.moveaxis(x, 1, -1).flags.c_contiguous
+    return short or _turned(x).flags.c_contiguous
 
 
 def _last(x: Array) -> Array:
-    return np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    return np.ascontiguousarray(_turned(x))
+
+
+def _turned(x: Array) -> Array:
+    return x.transpose(0, *range(2, x.ndim), 1)
 
 
 def _lanes(rows: Array, x: Array) -> Array:
