@@ -11,6 +11,7 @@ the cell has pixels. The gradient is the transposed map, which is again a list o
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 from tinytl_kernels import Array, kernels_for
@@ -21,10 +22,11 @@ from .promote import floating, number
 from .shape import integers
 
 LINEAR = {"linear": 1, "bilinear": 2, "trilinear": 3, "bicubic": 2}
+KEPT = 64  # maps of each kind that are not made anew
 MODES = ("nearest", "nearest-exact", *LINEAR, "area")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Taps:
     """A linear map along an axis of `size`: index and weight, both (outputs, taps)."""
 
@@ -32,6 +34,7 @@ class Taps:
     weight: Array
     size: int
 
+    @cached_property
     def transposed(self) -> "Taps":
         """The map backwards: for every input, the outputs that used it."""
         outputs, taps = self.index.shape
@@ -50,7 +53,7 @@ class Taps:
 def resample(x: Tensor, taps: Taps, axis: int) -> Tensor:
     """x mapped by `taps` along `axis`.   Backward. The transposed taps."""
     value = kernels_for(x.data).resample(x.data, taps.index, taps.weight, axis)
-    return record(value, (x, lambda g: resample(g, taps.transposed(), axis)))
+    return record(value, (x, lambda g: resample(g, taps.transposed, axis)))
 
 
 def interpolate(
@@ -155,6 +158,7 @@ def _sizes(
     return sizes, ratios
 
 
+@lru_cache(KEPT)
 def _nearest_taps(n: int, m: int, ratio: float | None, shift: float) -> Taps:
     """The pixel at floor((o + shift) * n / m), in whole numbers without a factor.
 
@@ -168,6 +172,7 @@ def _nearest_taps(n: int, m: int, ratio: float | None, shift: float) -> Taps:
     return Taps(pixel.clip(0, n - 1)[:, None], np.ones((m, 1)), n)
 
 
+@lru_cache(KEPT)
 def _smooth_taps(n: int, m: int, ratio: float | None, cubic: bool, align: bool) -> Taps:
     """Linear: weights 1 - t and t on the two neighbours; cubic: on four."""
     if align:
@@ -184,6 +189,7 @@ def _smooth_taps(n: int, m: int, ratio: float | None, cubic: bool, align: bool) 
     return Taps(index.clip(0, n - 1), weight, n)
 
 
+@lru_cache(KEPT)
 def _antialias_taps(
     n: int, m: int, ratio: float | None, cubic: bool, align: bool
 ) -> Taps:
@@ -219,6 +225,7 @@ def _cubic(away: Array, a: float) -> Array:
     return np.where(away <= 1, near, np.where(away < 2, far, 0.0))
 
 
+@lru_cache(KEPT)
 def cell_taps(n: int, m: int) -> Taps:
     """Mean over cell o: the pixels floor(o n / m) .. ceil((o + 1) n / m) - 1."""
     cells = np.arange(m)
