@@ -79,9 +79,10 @@ def test_lines_and_what_their_derivatives_need(kernels, dtype, shape, order, rel
         agree(ours, theirs, dtype, size=10)
 
 
-def test_many_pixels_are_summed_as_well_as_few(kernels, dtype):
+@pytest.mark.parametrize("order", ["first", "last"])
+def test_many_pixels_are_summed_as_well_as_few(kernels, dtype, order):
     """Also where rows do not come out even, and where threads share the work."""
-    x, g, h = map(channels_last, drawn((7, 16, 37, 29), dtype, 3))
+    x, g, h = map(ORDERS[order], drawn((7, 16, 37, 29), dtype, 3))
     by = some_line(16, dtype, True)
     for ours, theirs in (
         (kernels.line_sums(g, x, by), plain.line_sums(g, x, by)),
@@ -231,3 +232,24 @@ def test_images_are_turned_whatever_their_size(dtype, shape):
     y = layout.channels_last(x)
     assert y.flags.c_contiguous
     assert np.array_equal(y, x.transpose(0, 2, 3, 1))
+
+
+@pytest.mark.parametrize("name", ["add", "subtract", "multiply"])
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ((70, 8, 11, 13), (70, 8, 11, 13)),
+        ((70, 8, 11, 13), (70, 8, 1, 1)),
+        ((1, 8, 1, 1), (70, 8, 11, 13)),
+        ((70, 8, 1, 13), (1, 8, 11, 1)),
+        ((70, 8, 11, 13), (13,)),
+        ((70, 8, 11, 13), ()),
+    ],
+)
+def test_large_arrays_are_shared_by_threads(name, left, right, monkeypatch):
+    monkeypatch.setattr("tinytl_kernels.threads._chosen", 3)
+    rng = np.random.default_rng(0)
+    x, z = rng.standard_normal(left), rng.standard_normal(right)
+    with use_kernels("cpu"):
+        got = kernels_for(x).binary(name, x, z)
+    np.testing.assert_array_equal(got, getattr(np, name)(x, z))
