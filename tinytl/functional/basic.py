@@ -4,6 +4,7 @@ Where broadcasting repeated an input, its gradient is the sum over the copies:
 ``sum_to``. Masks are constants: the derivative of a step is 0 wherever it exists.
 """
 
+import operator
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,16 @@ def _check_shapes(operation: str, *shapes: tuple[int, ...]) -> None:
         ) from None
 
 
+OPERATORS = {"add": operator.add, "subtract": operator.sub, "multiply": operator.mul}
+LARGE = 1 << 18  # numbers from which a kernel is worth asking for
+
+
+def _each(name: str, x: Array, z: Array) -> Array:
+    if x.size < LARGE and z.size < LARGE:
+        return OPERATORS[name](x, z)
+    return kernels_for(x).binary(name, x, z)
+
+
 def add(input: Operand, other: Operand, *, alpha: float = 1) -> Tensor:
     """y = input + alpha * other.
 
@@ -46,7 +57,9 @@ def add(input: Operand, other: Operand, *, alpha: float = 1) -> Tensor:
     x, z = broadcastable("add", input, _scaled("add", other, alpha))
     xs, zs = x.shape, z.shape
     return record(
-        x.data + z.data, (x, lambda g: sum_to(g, xs)), (z, lambda g: sum_to(g, zs))
+        _each("add", x.data, z.data),
+        (x, lambda g: sum_to(g, xs)),
+        (z, lambda g: sum_to(g, zs)),
     )
 
 
@@ -69,7 +82,9 @@ def sub(input: Operand, other: Operand, *, alpha: float = 1) -> Tensor:
         raise TypeError("sub: bools have no difference; use != or convert them")
     xs, zs = x.shape, z.shape
     return record(
-        x.data - z.data, (x, lambda g: sum_to(g, xs)), (z, lambda g: sum_to(-g, zs))
+        _each("subtract", x.data, z.data),
+        (x, lambda g: sum_to(g, xs)),
+        (z, lambda g: sum_to(-g, zs)),
     )
 
 
@@ -81,7 +96,7 @@ def mul(input: Operand, other: Operand) -> Tensor:
     x, z = broadcastable("mul", input, other)
     xs, zs = x.shape, z.shape
     return record(
-        x.data * z.data,
+        _each("multiply", x.data, z.data),
         (x, lambda g: sum_to(g * z, xs)),
         (z, lambda g: sum_to(g * x, zs)),
     )

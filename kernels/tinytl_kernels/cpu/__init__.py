@@ -10,6 +10,7 @@ from numba.core import event
 
 from ..plain import sgd_step
 from . import direct_loops
+from .binary import binary
 from .cache import Announcement, forget_stale
 from .conv import conv, conv_dw, conv_dx
 from .elementwise import keep, ramp, sigmoid, sigmoid_dx, softplus, softplus_dx
@@ -31,6 +32,7 @@ from .simd import COMPILED
 
 __all__ = [
     "add_per_channel",
+    "binary",
     "conv",
     "conv_dw",
     "conv_dx",

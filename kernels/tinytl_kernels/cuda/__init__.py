@@ -4,7 +4,15 @@ Nothing here imports CuPy: arrays that come from it bring it along (``namespace`
 are made in a fixed order, without atomics, so that equal runs give equal bits.
 """
 
-from .elementwise import keep, ramp, sigmoid, sigmoid_dx, softplus, softplus_dx
+from .elementwise import (
+    binary,
+    keep,
+    ramp,
+    sigmoid,
+    sigmoid_dx,
+    softplus,
+    softplus_dx,
+)
 from .forms import conv, conv_dw, conv_dx
 from .losses import log_softmax, softmax
 from .matmul import matmul
@@ -25,6 +33,7 @@ from .step import sgd_step
 
 __all__ = [
     "add_per_channel",
+    "binary",
     "conv",
     "conv_dw",
     "conv_dx",

@@ -99,6 +99,14 @@ def _sigmoid(x: Any, zero: Any, one: Any) -> Any:
 # -- the functions around them ---------------------------------------------------------
 
 
+def binary(name: str, x: Array, z: Array) -> Array:
+    """CuPy's function of this name, of two arrays; see plain.binary.
+
+    Traffic. 12 bytes an output in float32 for one operation: memory is the limit.
+    """
+    return getattr(namespace(x), name)(x, z)
+
+
 def keep(x: Array, mask: Array) -> Array:
     """x where `mask` holds, 0 elsewhere; the mask broadcasts to x.
 

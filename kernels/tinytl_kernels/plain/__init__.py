@@ -5,7 +5,15 @@ size, I J output size. Images are (N, C, H, W). No kernel writes to its argument
 """
 
 from .conv import conv, conv_dw, conv_dx, crop, fold, pad, unfold
-from .elementwise import keep, ramp, sigmoid, sigmoid_dx, softplus, softplus_dx
+from .elementwise import (
+    binary,
+    keep,
+    ramp,
+    sigmoid,
+    sigmoid_dx,
+    softplus,
+    softplus_dx,
+)
 from .matmul import matmul
 from .norm import (
     add_per_channel,
@@ -24,6 +32,7 @@ from .step import sgd_step
 
 __all__ = [
     "add_per_channel",
+    "binary",
     "conv",
     "conv_dw",
     "conv_dx",

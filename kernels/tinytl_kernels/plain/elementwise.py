@@ -5,6 +5,14 @@ import numpy as np
 Array = np.ndarray
 
 
+def binary(name: str, x: Array, z: Array) -> Array:
+    """NumPy's function of this name, "add", "subtract" or "multiply", of two arrays.
+
+    Asked for large arrays alone: small ones are faster with an operator.
+    """
+    return getattr(np, name)(x, z)
+
+
 def keep(x: Array, mask: Array) -> Array:
     """x where `mask` holds, 0 elsewhere; the mask broadcasts to x.
 
