@@ -28,12 +28,19 @@ SHAPES = {
     "depthwise with stride": (2, 18, 18, (9, 8), (5, 5), 2, 2, 1, 18),
     "depthwise with gaps": (1, 3, 3, (9, 9), (3, 3), (1, 2), 2, 2, 3),
     "two filters a channel": (2, 4, 8, (5, 5), (3, 3), 1, 1, 1, 4),
+    "few filters": (3, 3, 6, (19, 40), (5, 4), 1, 2, 1, 1),
+    "few filters, one register": (2, 1, 3, (4, 18), (3, 3), 1, 0, 1, 1),
+    "few filters, padding beyond the kernel": (2, 2, 4, (3, 17), (2, 3), 1, 4, 1, 1),
+    "few filters, many channels": (2, 9, 8, (6, 33), (3, 5), 1, (0, 2), 1, 1),
     "winograd, 4 x 4": (2, 16, 32, (9, 8), (3, 3), 1, 1, 1, 1),
     "winograd, 2 x 2": (3, 16, 16, (2, 2), (3, 3), 1, 1, 1, 1),
     "winograd, no padding": (1, 32, 16, (7, 10), (3, 3), 1, 0, 1, 1),
     "winograd, wide padding": (1, 16, 48, (5, 3), (3, 3), 1, 2, 1, 1),
 }
-BY_HAND = {name: SHAPES[name] for name in ("odd everything", "winograd, 2 x 2")}
+BY_HAND = {
+    name: SHAPES[name]
+    for name in ("odd everything", "few filters, one register", "winograd, 2 x 2")
+}
 COMPILED = os.environ.get("NUMBA_DISABLE_JIT") != "1"
 
 

@@ -3,6 +3,7 @@
     depthwise   as many groups as channels and filters
     winograd    3 x 3 windows side by side (stride 1), float32, channels and filters in
                 whole vectors
+    narrow      few filters and long rows (stride 1): a register holds pixels
     direct      everything else
 
 The order is measured, not derived: see docs/kernels.md.
@@ -14,7 +15,7 @@ from types import ModuleType
 import numpy as np
 
 from ..shapes import Window
-from . import depthwise, direct, winograd
+from . import depthwise, direct, narrow, winograd
 
 Array = np.ndarray
 
@@ -24,7 +25,7 @@ def conv(x: Array, w: Array, window: Window, groups: int) -> Array:
 
     Shapes. x (N,C,H,W), w (F,C/G,U,V) -> (N,F,I,J), channels-last in memory.
     """
-    return convolve("conv", (winograd, direct), x, w, window, groups)
+    return convolve("conv", (winograd, narrow, direct), x, w, window, groups)
 
 
 def conv_dx(gy: Array, w: Array, window: Window, groups: int) -> Array:
@@ -40,7 +41,7 @@ def conv_dw(x: Array, gy: Array, window: Window, groups: int) -> Array:
 
     Shapes. x (N,C,H,W), gy (N,F,I,J) -> (F,C/G,U,V).
     """
-    return convolve("conv_dw", (winograd, direct), x, gy, window, groups)
+    return convolve("conv_dw", (winograd, narrow, direct), x, gy, window, groups)
 
 
 def convolve(

@@ -103,10 +103,10 @@ def add_back(first, last, scratch, gy, packed, gx, by):  # type: ignore[no-untyp
     grads = gy.reshape(-1)
     left, right = by.room, by.room + rows * filters
     for n in range(first, last):
-        _copy(scratch, left, grads, n * pixels * filters, pixels * filters)
+        copy(scratch, left, grads, n * pixels * filters, pixels * filters)
         a, c = (scratch, left, filters, 1), (scratch, right, by.columns)
         multiply(rows, by.columns, filters, by.width, a, (packed, 0), c, False)
-        _zeros(scratch, 0, by.room)
+        zeros(scratch, 0, by.room)
         for p in range(pixels):
             i, j = p // by.out[1] * by.stride[0], p % by.out[1] * by.stride[1]
             to = (i * by.padded[1] + j) * gx.shape[3]
@@ -137,16 +137,16 @@ def _cut(padded, n, gx, by):  # type: ignore[no-untyped-def]
         to, row = (n * height + h) * width * channels, h + by.padding[0]
         if 0 <= row < by.padded[0]:
             here = min(width, line - by.padding[1])
-            _copy(
+            copy(
                 out,
                 to,
                 padded,
                 (row * line + by.padding[1]) * channels,
                 here * channels,
             )
-            _zeros(out, to + here * channels, (width - here) * channels)
+            zeros(out, to + here * channels, (width - here) * channels)
         else:
-            _zeros(out, to, width * channels)
+            zeros(out, to, width * channels)
 
 
 @numba.njit(nogil=True)
@@ -159,15 +159,16 @@ def pad(x, n, scratch, by):  # type: ignore[no-untyped-def]
         to, h = row * line * channels, row - by.padding[0]
         if 0 <= h < height:
             at = ((n * height + h) * width + left - by.padding[1]) * channels
-            _zeros(scratch, to, left * channels)
-            _copy(scratch, to + left * channels, pixels, at, (right - left) * channels)
-            _zeros(scratch, to + right * channels, (line - right) * channels)
+            zeros(scratch, to, left * channels)
+            copy(scratch, to + left * channels, pixels, at, (right - left) * channels)
+            zeros(scratch, to + right * channels, (line - right) * channels)
         else:
-            _zeros(scratch, to, line * channels)
+            zeros(scratch, to, line * channels)
 
 
 @numba.njit(nogil=True)
-def _zeros(out, start, count):  # type: ignore[no-untyped-def]
+def zeros(out, start, count):  # type: ignore[no-untyped-def]
+    """In whole vectors; the last one overlaps the one before."""
     width = BITS // 8 // out.itemsize
     if count < width:
         for k in range(start, start + count):
@@ -178,7 +179,7 @@ def _zeros(out, start, count):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(nogil=True)
-def _copy(out, start, numbers, at, count):  # type: ignore[no-untyped-def]
+def copy(out, start, numbers, at, count):  # type: ignore[no-untyped-def]
     """In whole vectors; the last one overlaps the one before."""
     width = BITS // 8 // out.itemsize
     if count < width:
