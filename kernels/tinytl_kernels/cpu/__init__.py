@@ -8,7 +8,7 @@ from pathlib import Path
 
 from numba.core import event
 
-from ..plain import sgd_step
+from ..plain import log_softmax, sgd_step, softmax
 from . import direct_loops
 from .binary import binary
 from .cache import Announcement, forget_stale
@@ -44,6 +44,7 @@ __all__ = [
     "line_mix_gated",
     "line_sums",
     "line_sums2",
+    "log_softmax",
     "matmul",
     "max_pool",
     "moments",
@@ -53,6 +54,7 @@ __all__ = [
     "sgd_step",
     "sigmoid",
     "sigmoid_dx",
+    "softmax",
     "softplus",
     "softplus_dx",
     "sum_per_channel",

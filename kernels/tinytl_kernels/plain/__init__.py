@@ -14,6 +14,7 @@ from .elementwise import (
     softplus,
     softplus_dx,
 )
+from .losses import log_softmax, softmax
 from .matmul import matmul
 from .norm import (
     add_per_channel,
@@ -46,6 +47,7 @@ __all__ = [
     "line_mix_gated",
     "line_sums",
     "line_sums2",
+    "log_softmax",
     "matmul",
     "max_pool",
     "moments",
@@ -56,6 +58,7 @@ __all__ = [
     "sgd_step",
     "sigmoid",
     "sigmoid_dx",
+    "softmax",
     "softplus",
     "softplus_dx",
     "sum_per_channel",

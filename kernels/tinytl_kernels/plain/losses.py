@@ -1,0 +1,19 @@
+"""Softmax and its logarithm in NumPy, which is also what cross-entropy needs."""
+
+import numpy as np
+
+Array = np.ndarray
+
+
+def softmax(x: Array, axis: int) -> Array:
+    """y = exp(x) / sum of exp(x) along `axis`, computed with x - max(x)."""
+    e = np.exp(x - x.max(axis=axis, keepdims=True, initial=-np.inf))
+    e /= e.sum(axis=axis, keepdims=True)
+    return e
+
+
+def log_softmax(x: Array, axis: int) -> Array:
+    """y = x - log of sum of exp(x) along `axis`, computed with x - max(x)."""
+    low = x - x.max(axis=axis, keepdims=True, initial=-np.inf)
+    with np.errstate(divide="ignore"):  # log 0, where there is nothing to add up
+        return low - np.log(np.exp(low).sum(axis=axis, keepdims=True))
