@@ -18,7 +18,8 @@ settings.register_profile(
 settings.register_profile("thorough", max_examples=1000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
-KERNEL_SETS = ["plain", "exact", "cpu"] if importlib.util.find_spec("numba") else ["plain"]
+HAS_NUMBA = importlib.util.find_spec("numba")
+KERNEL_SETS = ["plain", "exact", "cpu"] if HAS_NUMBA else ["plain"]
 
 
 @pytest.fixture(params=KERNEL_SETS)

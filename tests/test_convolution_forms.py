@@ -1,6 +1,7 @@
 """The forms of compiled convolution against the plain one, and Winograd's matrices."""
 
 import os
+import sys
 from fractions import Fraction
 
 import numpy as np
@@ -96,6 +97,44 @@ def test_any_order_in_memory_gives_the_same_bits(name):
     for ours, theirs in zip(got, wanted, strict=True):
         np.testing.assert_array_equal(ours, theirs)
     assert all(is_channels_last(y) for y in wanted[:2])
+
+
+NARROW = {
+    "one filter": (2, 1, 1, (8, 8), (3, 3), 1, 1, 1, 1),
+    "short rows": (3, 5, 3, (9, 9), (2, 2), 1, 0, 1, 1),
+    "one row": (1, 2, 7, (1, 40), (1, 3), 1, 0, 1, 1),
+    "one pixel": (1, 3, 1, (16, 2), (1, 1), 1, 0, 1, 1),
+    "depthwise": (1, 3, 3, (5, 5), (3, 3), 1, 1, 1, 3),
+    "winograd": (1, 16, 16, (3, 5), (3, 3), 1, 1, 1, 1),
+}
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("shape", NARROW)
+def test_nothing_is_written_behind_an_output(shape, threads, monkeypatch):
+    """Blocks may write beyond a row, where another row follows; not at the end."""
+    monkeypatch.setattr("tinytl_kernels.threads._chosen", threads)
+    monkeypatch.setattr("tinytl_kernels.threads.SMALL", 0)
+    behind = []
+
+    def guarded(shape, dtype):
+        size = int(np.prod(shape))
+        memory = np.full(size + 64, 7, dtype)
+        behind.append(memory[size:])
+        return memory[:size].reshape(shape)
+
+    with use_kernels("cpu"):
+        kernels = kernels_for(np.ones(1))
+    for module in list(sys.modules.values()):
+        ours = getattr(module, "__name__", "").startswith("tinytl_kernels.cpu")
+        if ours and hasattr(module, "empty"):
+            monkeypatch.setattr(module, "empty", guarded)
+    case = problem(NARROW[shape], "float32")
+    wanted = three(plain, *case)
+    for ours, theirs in zip(three(kernels, *case), wanted, strict=True):
+        assert largest(ours - theirs) <= 1e-4 * largest(theirs)
+    assert behind
+    assert all((guard == 7).all() for guard in behind)
 
 
 @pytest.mark.skipif(not COMPILED, reason="thousands of products, one by one")

@@ -20,7 +20,8 @@ def convolve(first, last, scratch, x, packed, y, by):  # type: ignore[no-untyped
         if n != here:
             pad(x, n, scratch, by)
             here = n
-        own = count >= size and not (narrow and row == last - 1)
+        room = (last - 1 - row) * count * filters  # that later rows will overwrite
+        own = count >= size and (not narrow or room >= by.width - filters)
         step = filters if own else by.columns
         out = (flat, row * count * filters) if own else (scratch, by.room)
         for k in range(0, count, size):
