@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from .. import plain
 from ..memory import empty
 from ..threads import run
 from .compiled import NOTHING, compiled
@@ -19,6 +20,8 @@ Array = np.ndarray
 
 def resample(x: Array, index: Array, weight: Array, axis: int) -> Array:
     """y at o along `axis` = sum over k of weight[o,k] * x at index[o,k]."""
+    if x.dtype.kind != "f":
+        return plain.resample(x, index, weight, axis)
     if x.ndim == 4 and x.shape[1] >= lanes(x.dtype):
         x = images(channels_last(x))
     order = far_to_near(x)
