@@ -312,7 +312,7 @@ def test_a_changed_line_is_found(monkeypatch, module, old, which, new):
                 exec(text, vars(user))
     else:
         space = {"__name__": module.__name__, "__package__": module.__package__}
-        exec(compile(changed, f"{module.__name__} changed", "exec"), space)
+        exec(compile(changed, "<changed>", "exec"), space)
         for name, thing in space.items():
             if not name.startswith("__") and name in vars(module):
                 monkeypatch.setattr(module, name, thing)
