@@ -3,15 +3,11 @@
 A workload says ``side.F.conv2d(x, w)`` and ``side.grad(...)`` and means either library.
 """
 
-import ctypes
 import importlib
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc: malloc.h
-KEEP = 2**31 - 1
 
 
 class Ours:
@@ -90,10 +86,10 @@ class Theirs:
 
     def keep_pages(self) -> None:
         """Keep freed memory for later arrays; the advice is tinytl.keep_pages's."""
-        mallopt = ctypes.CDLL(None).mallopt
-        for name in (M_MMAP_THRESHOLD, M_TRIM_THRESHOLD):
-            if mallopt(name, KEEP) != 1:
-                raise OSError("the allocator takes no advice")
+        from tinytl_kernels.memory import keep_pages
+
+        if not keep_pages():
+            raise OSError("the allocator takes no advice")
 
     def tensor(self, array: np.ndarray, requires_grad: bool = False) -> Any:
         """A Tensor that holds `array`."""
