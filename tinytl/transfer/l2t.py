@@ -254,20 +254,21 @@ class L2T:
         by_paper = self.virtual == "paper"
         factor = 1.0 if by_paper else self.beta
 
-        def run(theta: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        def run(theta: list[Tensor], match: bool) -> tuple[Tensor, list[Tensor]]:
             named = dict(zip(names, theta, strict=True))
-            return functional_call(self.student, named, images, {"joined": True})
+            options = {"joined": True, "match": match}
+            return functional_call(self.student, named, images, options)
+
+        def outer(theta: list[Tensor], phi: list[Tensor]) -> Tensor:
+            return F.cross_entropy(run(theta, match=False)[0], labels)
 
         def inner(theta: list[Tensor], phi: list[Tensor], t: int) -> Tensor:
-            scores, matched = run(theta)
             if t == self.steps:
-                return F.cross_entropy(scores, labels)
+                return outer(theta, phi)
+            _, matched = run(theta, match=True)
             queue = iter(phi)
             now = [Factors(*(next(queue) for _ in one.tensors())) for one in by]
             return factor * weighted_distance(matched, source, now)
-
-        def outer(theta: list[Tensor], phi: list[Tensor]) -> Tensor:
-            return F.cross_entropy(run(theta)[0], labels)
 
         step = sgd_settings(self.sgd)
         if by_paper:

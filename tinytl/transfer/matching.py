@@ -37,7 +37,7 @@ from tinytl_kernels import namespace
 from .. import functional as F
 from ..nn import Conv2d, Module, ModuleList
 from ..tensor import Tensor, record
-from .meta import What, Where, Which
+from .meta import What, Where, Which, pooled, seen
 
 Pair = tuple[int, int]  # index of a source feature, index of a target feature
 SCALES = ("raw", "unit", "flat")
@@ -91,6 +91,7 @@ class MetaNetworks(Module):
         dtype: type = np.float32,
     ):
         super().__init__()
+        self.h_input = which
         self.what = ModuleList()
         self.where = ModuleList()
         self.which = ModuleList()
@@ -104,13 +105,19 @@ class MetaNetworks(Module):
                 self.which.append(Which(channels, size, which, dtype=dtype))
 
     def forward(self, maps: Sequence[Tensor]) -> list[Weights]:
-        """Weights of every pair, from its source map (N, C, H, W)."""
+        """Weights of every pair, from its source map (N, C, H, W).
+
+        What the networks see of a map is computed once for all pairs that share it.
+        """
+        distinct = {id(s): s for s in maps}
+        p = {key: pooled(s) for key, s in distinct.items()}
+        u = {key: seen(s, self.h_input) for key, s in distinct.items() if self.h_input}
         found = []
         for k, s in enumerate(maps):
-            n, c = s.shape[:2]
-            omega = self.what[k](s) if len(self.what) else _full((n, c), 1 / c, s)
-            lambda_ = self.where[k](s) if len(self.where) else _full((n,), 1.0, s)
-            gamma = self.which[k](s) if len(self.which) else None
+            key, (n, c) = id(s), s.shape[:2]
+            omega = self.what[k](p[key]) if len(self.what) else _full((n, c), 1 / c, s)
+            lambda_ = self.where[k](p[key]) if len(self.where) else _full((n,), 1.0, s)
+            gamma = self.which[k](u[key]) if len(self.which) else None
             found.append(Weights(omega, lambda_, gamma))
         return found
 
@@ -130,7 +137,8 @@ class Student(Module):
         dtype: of the branch.
 
     Shapes: images -> (scores, list of r(T^n(x)), one for each pair; or, with `joined`,
-    one for each target map, the channels of its pairs side by side).
+    one for each target map, the channels of its pairs side by side; none without
+    `match`).
     """
 
     def __init__(
@@ -150,9 +158,13 @@ class Student(Module):
             for ours, theirs in channels
         )
 
-    def forward(self, x: Tensor, joined: bool = False) -> tuple[Tensor, list[Tensor]]:
+    def forward(
+        self, x: Tensor, joined: bool = False, match: bool = True
+    ) -> tuple[Tensor, list[Tensor]]:
         """Scores, and the target's maps as the source would have them."""
         scores, maps = self.target.forward_with_features(x)
+        if not match:
+            return scores, []
         if joined:
             return scores, [
                 side_by_side(maps[n], [self.branch[k] for k in which])

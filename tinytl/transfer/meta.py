@@ -8,7 +8,8 @@ look at the source's maps S^m(x_b) and say how much the target should imitate th
     which   gamma_{b,c,i,j}  weight of pixel (i, j) of channel c; positive
 
 Each is a single linear layer, and every pair has its own, also where two pairs share a
-source layer. What and where see p, the mean of every channel over its pixels.
+source layer. What and where see p, the mean of every channel over its pixels, and which
+sees u; both are views of a map alone, and pairs with one source layer share them.
 
 Sources: Jang, Lee, Hwang & Shin, Learning What and Where to Transfer, ICML 2019, arXiv
 1905.05901, section 3 (what, where). Which is the extension L2T-www; where its text is
@@ -33,6 +34,19 @@ def pooled(maps: Tensor) -> Tensor:
     return F.mean(maps, (2, 3))
 
 
+def seen(maps: Tensor, h_input: str) -> Tensor:
+    """u of every channel, as ``Which`` reads it: the channels first.
+
+    Shapes: (N, C, H, W) -> (C, N, H * W), "map"; (1, N, C), "pooled", the same for
+    every channel; (C, N, 64), "pooled-map".
+    """
+    if h_input == "pooled":
+        return F.unsqueeze(pooled(maps), 0)
+    if h_input == "pooled-map":
+        maps = F.adaptive_avg_pool2d(maps, 8)
+    return F.permute(F.flatten(maps, 2), (1, 0, 2))
+
+
 class What(Module):
     """omega = softmax(W p + b) over the channels.
 
@@ -43,7 +57,7 @@ class What(Module):
         channels: C of the source layer.
         dtype: of the parameters.
 
-    Shapes: maps (N, C, H, W) -> (N, C). Parameters: C^2 + C.
+    Shapes: p (N, C), see ``pooled`` -> (N, C). Parameters: C^2 + C.
     """
 
     def __init__(self, channels: int, *, dtype: type = np.float32):
@@ -52,9 +66,9 @@ class What(Module):
         init.zeros_(self.linear.weight)
         init.zeros_(self.linear.get_parameter("bias"))
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, p: Tensor) -> Tensor:
         """Weights of the channels."""
-        return F.softmax(self.linear(pooled(maps)), 1)
+        return F.softmax(self.linear(p), 1)
 
 
 class Where(Module):
@@ -68,7 +82,7 @@ class Where(Module):
         generator: randomness of w; None for fresh entropy.
         dtype: of the parameters.
 
-    Shapes: maps (N, C, H, W) -> (N,). Parameters: C + 1.
+    Shapes: p (N, C), see ``pooled`` -> (N,). Parameters: C + 1.
     """
 
     def __init__(
@@ -82,9 +96,9 @@ class Where(Module):
         self.linear = Linear(channels, 1, generator=generator, dtype=dtype)
         init.ones_(self.linear.get_parameter("bias"))
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, p: Tensor) -> Tensor:
         """Weight of the pair."""
-        return F.relu6(F.squeeze(self.linear(pooled(maps)), 1))
+        return F.relu6(F.squeeze(self.linear(p), 1))
 
 
 class Which(Module):
@@ -108,7 +122,7 @@ class Which(Module):
         h_input: which reading.
         dtype: of the parameters.
 
-    Shapes: maps (N, C, H, W) -> (N, C, 3, 3).
+    Shapes: u of ``seen(maps, h_input)`` -> (N, C, 3, 3).
 
     Raises:
         ValueError: an unknown reading.
@@ -130,17 +144,11 @@ class Which(Module):
         self.weight = Parameter(np.zeros((channels, 9, values), dtype))
         self.bias = Parameter(np.full((channels, 9), unit_softplus(dtype)))
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, u: Tensor) -> Tensor:
         """Weights of the pixels, before they are stretched."""
-        n, c = maps.shape[:2]
-        if self.h_input == "pooled":
-            u = F.unsqueeze(pooled(maps), 0)  # 1, N, C: the same for every channel
-        else:
-            if self.h_input == "pooled-map":
-                maps = F.adaptive_avg_pool2d(maps, 8)
-            u = F.permute(F.flatten(maps, 2), (1, 0, 2))  # C, N, H*W
         z = u @ F.transpose(self.weight, 1, 2)  # C, N, 9
         z = z + F.unsqueeze(self.bias, 1)
+        c, n = z.shape[:2]
         return F.softplus(F.reshape(F.permute(z, (1, 0, 2)), (n, c, 3, 3)))
 
 
