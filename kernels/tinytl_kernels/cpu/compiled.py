@@ -11,6 +11,12 @@ OPTIONS: dict[str, Any] = {
     "nogil": True,
     "error_model": "numpy",  # a division by 0 is no error
 }
+# Numba counts who holds an array, also while a loop hands it from one function to the
+# next. The count is an atomic one: all stores before it must have arrived. A loop that
+# counts for each block of numbers cannot write the next one meanwhile, and was up to
+# four times as slow. The caller holds the arrays, so nobody needs to count; but then
+# no function may return an array that it has not been given.
+UNCOUNTED: dict[str, Any] = {**OPTIONS, "_nrt": False}
 
 # Sums may be taken in another order than written, and a * b + c in one step: that lets
 # loops run on whole registers. NaN and infinities come through as they do in NumPy.
@@ -20,6 +26,9 @@ compiled: Callable[[Callable[..., Any]], Any] = numba.njit(
 in_order: Callable[[Callable[..., Any]], Any] = numba.njit(
     fastmath={"contract"}, **OPTIONS
 )
+# As written: what may be reordered or joined is said number by number, with vectors.
+as_written: Callable[[Callable[..., Any]], Any] = numba.njit(**UNCOUNTED)
+inlined: Callable[[Callable[..., Any]], Any] = numba.njit(forceinline=True, **UNCOUNTED)
 
 NOTHING = np.float32(0)  # becomes a float64 where it meets one
 

@@ -1,12 +1,11 @@
 """The loops of convolution as it is defined; direct.py says what they compute."""
 
-import numba
-
+from .compiled import as_written
 from .product import ROWS, TALL, block, multiply
 from .simd import BITS, load, store, zero
 
 
-@numba.njit(nogil=True, cache=True)
+@as_written
 def convolve(first, last, scratch, x, packed, y, by):  # type: ignore[no-untyped-def]
     """Rows first..last-1 of the outputs of all images."""
     height, count, filters = y.shape[1:]
@@ -38,7 +37,7 @@ def convolve(first, last, scratch, x, packed, y, by):  # type: ignore[no-untyped
                     flat[(row * count + j) * filters + f] = value
 
 
-@numba.njit(nogil=True)
+@as_written
 def _windows(size, start, padded, packed, to, channels, by):  # type: ignore[no-untyped-def]
     """`size` outputs of a row, all filters; the first window begins at `start`."""
     one = by.stride[1] * channels
@@ -58,7 +57,7 @@ def _windows(size, start, padded, packed, to, channels, by):  # type: ignore[no-
                 block(ROWS, 1, depth, a, b, c, r > 0)
 
 
-@numba.njit(nogil=True, cache=True)
+@as_written
 def weight_sums(first, last, scratch, x, gy, total, by):  # type: ignore[no-untyped-def]
     """Parts first..last-1 of the sum; a part has its share of the images."""
     parts, u_size, runs, rows, columns = total.shape
@@ -80,7 +79,7 @@ def weight_sums(first, last, scratch, x, gy, total, by):  # type: ignore[no-unty
                     _taps(tap * x.shape[3], scratch, g, total, to, x.shape[3], by)
 
 
-@numba.njit(nogil=True)
+@as_written
 def _taps(start, padded, g, total, to, channels, by):  # type: ignore[no-untyped-def]
     """Gradients of one run of taps, all filters, from one image."""
     sums = total.reshape(-1)
@@ -96,7 +95,7 @@ def _taps(start, padded, g, total, to, channels, by):  # type: ignore[no-untyped
                 block(TALL, 1, by.out, a, b, c, True)
 
 
-@numba.njit(nogil=True, cache=True)
+@as_written
 def add_back(first, last, scratch, gy, packed, gx, by):  # type: ignore[no-untyped-def]
     """gx of images first..last-1: rows of gy w^T, each added to its window's pixels."""
     filters, pixels = gy.shape[3], by.out[0] * by.out[1]
@@ -115,7 +114,7 @@ def add_back(first, last, scratch, gy, packed, gx, by):  # type: ignore[no-untyp
         _cut(scratch, n, gx, by)
 
 
-@numba.njit(nogil=True)
+@as_written
 def _add_window(numbers, at, to, channels, by):  # type: ignore[no-untyped-def]
     """Add numbers from `at` on, in whole vectors, to what the window at `to` sees."""
     width = BITS // 8 // numbers.itemsize
@@ -129,7 +128,7 @@ def _add_window(numbers, at, to, channels, by):  # type: ignore[no-untyped-def]
                 at += width
 
 
-@numba.njit(nogil=True)
+@as_written
 def _cut(padded, n, gx, by):  # type: ignore[no-untyped-def]
     """Image n without the padding around it; pixels that no window saw are zero."""
     height, width, channels = gx.shape[1:]
@@ -150,7 +149,7 @@ def _cut(padded, n, gx, by):  # type: ignore[no-untyped-def]
             zeros(out, to, width * channels)
 
 
-@numba.njit(nogil=True)
+@as_written
 def pad(x, n, scratch, by):  # type: ignore[no-untyped-def]
     """Image n, with the zeros that windows see around it; negative padding cuts off."""
     height, width, channels = x.shape[1:]
@@ -167,7 +166,7 @@ def pad(x, n, scratch, by):  # type: ignore[no-untyped-def]
             zeros(scratch, to, line * channels)
 
 
-@numba.njit(nogil=True)
+@as_written
 def zeros(out, start, count):  # type: ignore[no-untyped-def]
     """In whole vectors; the last one overlaps the one before."""
     width = BITS // 8 // out.itemsize
@@ -179,7 +178,7 @@ def zeros(out, start, count):  # type: ignore[no-untyped-def]
             store(out, start + min(k, count - width), zero(out))
 
 
-@numba.njit(nogil=True)
+@as_written
 def copy(out, start, numbers, at, count):  # type: ignore[no-untyped-def]
     """In whole vectors; the last one overlaps the one before."""
     width = BITS // 8 // out.itemsize

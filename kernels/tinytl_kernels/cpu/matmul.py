@@ -4,11 +4,11 @@ BLAS has threads of its own, which stay awake after a product and take the cores
 ours, and it may have been built for an older processor than this one.
 """
 
-import numba
 import numpy as np
 
 from ..memory import empty
 from ..threads import PRODUCTS, run
+from .compiled import as_written
 from .product import ROWS, block, pack, panel
 from .simd import BITS
 
@@ -41,7 +41,7 @@ def matmul(x: Array, z: Array) -> Array:
     return y
 
 
-@numba.njit(nogil=True, cache=True)
+@as_written
 def _multiply(first, last, scratch, x, z, y):  # type: ignore[no-untyped-def]
     """Blocks of rows first..last-1; the last block may overlap the one before."""
     numbers, row, step = x

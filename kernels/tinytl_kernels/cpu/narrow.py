@@ -13,13 +13,13 @@ tile, and from there to y, channels last as with all other forms.
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from ..memory import empty
 from ..shapes import Pair, Window
 from ..threads import PRODUCTS, get_num_threads, run
 from . import direct
+from .compiled import as_written
 from .direct_loops import copy, pad, zeros
 from .layout import channels_last, images
 from .product import block, filled
@@ -104,7 +104,7 @@ def conv_dw(x: Array, gy: Array, window: Window) -> Array:
     return np.ascontiguousarray(taps.transpose(1, 3, 0, 2))
 
 
-@numba.njit(nogil=True, cache=True)
+@as_written
 def _weight_sums(first, last, scratch, x, gy, total, by):  # type: ignore[no-untyped-def]
     """Parts first..last-1 of the sum; a part has its share of the images."""
     parts, u_size, filters, wide = total.shape
@@ -127,7 +127,7 @@ def _weight_sums(first, last, scratch, x, gy, total, by):  # type: ignore[no-unt
                         block(8, 1, by.out, a, b, c, True)
 
 
-@numba.njit(nogil=True, cache=True)
+@as_written
 def _convolve(first, last, scratch, x, taps, y, by):  # type: ignore[no-untyped-def]
     """Rows first..last-1 of the outputs of all images."""
     height, count, filters = y.shape[1:]
@@ -158,7 +158,7 @@ def _convolve(first, last, scratch, x, taps, y, by):  # type: ignore[no-untyped-
                     out[p, f] = tile[f, p]
 
 
-@numba.njit(nogil=True)
+@as_written
 def _pad(x, n, scratch, by):  # type: ignore[no-untyped-def]
     """Image n as (rows, channels, columns), with zeros around it."""
     channels, height, width = x.shape[1:]

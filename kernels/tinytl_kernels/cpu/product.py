@@ -14,12 +14,12 @@ with zeros. Then B streams through the first cache, and one panel serves all row
 
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from .compiled import as_written
 from .simd import BITS, FUSED, address, compiled_as, lanes, read, spread, write
 
 Array = np.ndarray
@@ -202,7 +202,7 @@ def filled(n: int, step: int) -> int:
     return -(-n // step) * step
 
 
-@numba.njit(nogil=True)
+@as_written
 def multiply(rows, columns, depth, width, a, b, c, add):  # type: ignore[no-untyped-def]
     """C (+)= A B, block by block; A is (flat array, start, row step, k step).
 

@@ -10,6 +10,7 @@ With NUMBA_DISABLE_JIT=1 the same lines run in Python, on small NumPy arrays.
 """
 
 import operator
+import platform
 from collections.abc import Callable
 from typing import Any
 
@@ -109,6 +110,40 @@ def _store(typing: Any, x: Any, i: Any, v: Any) -> Any:
 
 
 @intrinsic
+def _stream(typing: Any, x: Any, i: Any, v: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = address(context, builder, x, *args[:2])
+        integer = ir.IntType(64)
+        behind = builder.and_(
+            builder.ptrtoint(place, integer), ir.Constant(integer, BITS // 8 - 1)
+        )
+        begins = builder.icmp_unsigned("==", behind, ir.Constant(integer, 0))
+        with builder.if_else(begins) as (past, through):
+            with past:
+                to = builder.bitcast(place, args[2].type.as_pointer())
+                hint = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+                written = builder.store(args[2], to, align=BITS // 8)
+                written.set_metadata("nontemporal", hint)
+            with through:
+                write(builder, place, args[2])
+        return context.get_dummy_value()
+
+    return types.void(x, types.intp, v), emit
+
+
+@intrinsic
+def _arrive(typing: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        if platform.machine() in ("x86_64", "AMD64"):
+            kind = ir.FunctionType(ir.VoidType(), [])
+            name = "llvm.x86.sse.sfence"
+            builder.call(builder.module.declare_intrinsic(name, (), kind), [])
+        return context.get_dummy_value()
+
+    return types.void(), emit
+
+
+@intrinsic
 def _turn(typing: Any, y: Any, i: Any, y_step: Any, x: Any, j: Any, x_step: Any) -> Any:
     kind = Vector(x.dtype)
 
@@ -177,6 +212,31 @@ def load(x: Array, i: int) -> Array:
 def store(x: Array, i: int, v: Array) -> None:
     """Put the vector v to x[i] and the places after it."""
     x[i : i + lanes(x.dtype)] = v
+
+
+@compiled_as(_stream)
+def stream(x: Array, i: int, v: Array) -> None:
+    """``store``, past the caches: for results that are too large to stay there.
+
+    An ordinary store first reads the line that it writes to, and makes room for it by
+    writing another one to memory. A whole line can go to memory at once. That needs
+    vectors that begin at a multiple of their own length, as in arrays of memory.empty;
+    others are stored as always. A narrower vector should be followed by the next one,
+    or the line goes to memory in parts. memory.STREAMED says from which size it pays, also if it
+    is read next.
+
+    Such stores are ordered by nothing but ``arrive``: a slice ends with it.
+    """
+    x[i : i + lanes(x.dtype)] = v
+
+
+@compiled_as(_arrive)
+def arrive() -> None:
+    """Wait until all that this thread has streamed can be seen by the others.
+
+    Other stores of x86 arrive in their order, so handing over a lock need not wait for
+    these; elsewhere it must, and nothing is to be done.
+    """
 
 
 @compiled_as(_turn)

@@ -6,9 +6,9 @@ and puts the transformed line to b[j], b[j + jump], ... A tile is m outputs wide
 transform it. winograd.py says where they come from.
 """
 
-import numba
 import numpy as np
 
+from .compiled import inlined
 from .simd import load, store
 
 ONE, TWO, FOUR, FIVE, EIGHT = (np.float32(n) for n in (1, 2, 4, 5, 8))
@@ -17,7 +17,7 @@ HALF, QUARTER, SIXTH, TWELFTH, TWENTYFOURTH = (
 )
 
 
-@numba.njit(nogil=True, forceinline=True)
+@inlined
 def inputs(m, a, i, step, b, j, jump):  # type: ignore[no-untyped-def]
     """B^T, m + 2 inputs -> m + 2 values.
 
@@ -47,7 +47,7 @@ def inputs(m, a, i, step, b, j, jump):  # type: ignore[no-untyped-def]
         store(b, j + 5 * jump, FOUR * d1 - FIVE * d3 + d5)
 
 
-@numba.njit(nogil=True, forceinline=True)
+@inlined
 def outputs(m, a, i, step, b, j, jump):  # type: ignore[no-untyped-def]
     """A^T, m + 2 products -> m outputs.
 
@@ -71,7 +71,7 @@ def outputs(m, a, i, step, b, j, jump):  # type: ignore[no-untyped-def]
         store(b, j + 3 * jump, across + EIGHT * over + p5)
 
 
-@numba.njit(nogil=True, forceinline=True)
+@inlined
 def outputs_transposed(m, a, i, step, b, j, jump):  # type: ignore[no-untyped-def]
     """A, the transpose of ``outputs``: m output gradients -> m + 2 values."""
     y0, y1 = load(a, i), load(a, i + step)
@@ -92,7 +92,7 @@ def outputs_transposed(m, a, i, step, b, j, jump):  # type: ignore[no-untyped-de
         store(b, j + 5 * jump, y3)
 
 
-@numba.njit(nogil=True, forceinline=True)
+@inlined
 def filters(m, a, i, step, b, j, jump):  # type: ignore[no-untyped-def]
     """G, 3 weights -> m + 2 values.
 
@@ -121,7 +121,7 @@ def filters(m, a, i, step, b, j, jump):  # type: ignore[no-untyped-def]
         store(b, j + 5 * jump, w2)
 
 
-@numba.njit(nogil=True, forceinline=True)
+@inlined
 def filters_transposed(m, a, i, step, b, j, jump):  # type: ignore[no-untyped-def]
     """G^T, the transpose of ``filters``: m + 2 sums -> 3 weights' gradients."""
     p0, p1 = load(a, i), load(a, i + step)

@@ -11,10 +11,10 @@ Matrices, one for each of the (m + 2)^2 points k:
 A group of matrices is written (array, place of the first, step to the next).
 """
 
-import numba
 import numpy as np
 
 from . import tiles
+from .compiled import as_written, inlined
 from .product import TALL, multiply
 from .simd import lanes, load, store, zero
 
@@ -26,10 +26,10 @@ def apart(size: int) -> int:
     return size + 16
 
 
-_apart = numba.njit(nogil=True)(apart)
+_apart = as_written(apart)
 
 
-@numba.njit(nogil=True, cache=True)
+@as_written
 def convolve(first, last, scratch, x, w, order, packed, y, by):  # type: ignore[no-untyped-def]
     """Blocks of tiles first..last-1; of a deep network, panels of filters instead."""
     area = (by.m + 2) ** 2
@@ -56,7 +56,7 @@ def convolve(first, last, scratch, x, w, order, packed, y, by):  # type: ignore[
             _outputs(start, end, q, p, y, scratch, spare, by)
 
 
-@numba.njit(nogil=True, cache=True)
+@as_written
 def transform_filters(first, last, scratch, w, order, packed, by):  # type: ignore[no-untyped-def]
     """u of panels first..last-1."""
     step = _apart(by.channels * by.width)
@@ -65,7 +65,7 @@ def transform_filters(first, last, scratch, w, order, packed, by):  # type: igno
         _panel(q, w, order, u, scratch, 0, by)
 
 
-@numba.njit(nogil=True, cache=True)
+@as_written
 def weight_sums(first, last, scratch, x, gy, total, parts, gw, by):  # type: ignore[no-untyped-def]
     """s of parts first..last-1 of the tiles; of a deep network, gw of panels."""
     area, s_step = (by.m + 2) ** 2, by.channels * by.width
@@ -93,7 +93,7 @@ def weight_sums(first, last, scratch, x, gy, total, parts, gw, by):  # type: ign
                     _weights(q, s, 0, 1, gw, scratch, spare, by)
 
 
-@numba.njit(nogil=True, cache=True)
+@as_written
 def transform_sums(first, last, scratch, total, parts, gw, by):  # type: ignore[no-untyped-def]
     """gw of panels first..last-1, from the parts' sums."""
     step = by.channels * by.width
@@ -106,7 +106,7 @@ def transform_sums(first, last, scratch, total, parts, gw, by):  # type: ignore[
 # -- from images and filters to matrices, and back -------------------------------------
 
 
-@numba.njit(nogil=True, forceinline=True)
+@inlined
 def _both(along, m, size, line, between, out):  # type: ignore[no-untyped-def]
     """Apply a function of tiles.py to the columns of a tile, then to its rows.
 
@@ -124,7 +124,7 @@ def _both(along, m, size, line, between, out):  # type: ignore[no-untyped-def]
         along(m, scratch, row, LANES, b, j + k * next_row, next_one)
 
 
-@numba.njit(nogil=True)
+@as_written
 def _panel(q, w, order, u, scratch, spare, by):  # type: ignore[no-untyped-def]
     """G w G^T of the filters of panel q."""
     start, f_step, c_step, tap_step = order
@@ -143,7 +143,7 @@ def _panel(q, w, order, u, scratch, spare, by):  # type: ignore[no-untyped-def]
             )
 
 
-@numba.njit(nogil=True)
+@as_written
 def _inputs(start, end, x, v, scratch, spare, by):  # type: ignore[no-untyped-def]
     """B^T d B of tiles start..end-1."""
     side = by.m + 2
@@ -157,7 +157,7 @@ def _inputs(start, end, x, v, scratch, spare, by):  # type: ignore[no-untyped-de
             _both(tiles.inputs, by.m, (side, side), tile, (scratch, spare), to)
 
 
-@numba.njit(nogil=True)
+@as_written
 def _gradients(start, end, q, gy, g, scratch, spare, by):  # type: ignore[no-untyped-def]
     """A gy A^T of tiles start..end-1, for the filters of panel q."""
     side, along = by.m + 2, tiles.outputs_transposed
@@ -171,7 +171,7 @@ def _gradients(start, end, q, gy, g, scratch, spare, by):  # type: ignore[no-unt
             _both(along, by.m, (by.m, side), tile, (scratch, spare), to)
 
 
-@numba.njit(nogil=True)
+@as_written
 def _outputs(start, end, q, p, y, scratch, spare, by):  # type: ignore[no-untyped-def]
     """A^T p A of tiles start..end-1, to their pixels of y."""
     m, side = by.m, by.m + 2
@@ -197,7 +197,7 @@ def _outputs(start, end, q, p, y, scratch, spare, by):  # type: ignore[no-untype
                     store(pixels, to + (i * width + j) * filters, value)
 
 
-@numba.njit(nogil=True)
+@as_written
 def _weights(q, s, part_step, parts, gw, scratch, spare, by):  # type: ignore[no-untyped-def]
     """G^T s G of panel q, summed over the parts, to its filters of gw."""
     side, along = by.m + 2, tiles.filters_transposed
@@ -219,14 +219,14 @@ def _weights(q, s, part_step, parts, gw, scratch, spare, by):  # type: ignore[no
                     gw[tap + k] = scratch[spare + k * LANES + lane]
 
 
-@numba.njit(nogil=True)
+@as_written
 def _corner(t, by):  # type: ignore[no-untyped-def]
     """Image of tile t, and the row and column of its first output."""
     row = t // by.across
     return row // by.down, row % by.down * by.m, t % by.across * by.m
 
 
-@numba.njit(nogil=True, forceinline=True)
+@inlined
 def _tile(x, n, top, left, side, c, scratch, edge):  # type: ignore[no-untyped-def]
     """A vector of channels of side x side pixels: array, place, steps right and down.
 
