@@ -222,8 +222,8 @@ def stream(x: Array, i: int, v: Array) -> None:
     writing another one to memory. A whole line can go to memory at once. That needs
     vectors that begin at a multiple of their own length, as in arrays of memory.empty;
     others are stored as always. A narrower vector should be followed by the next one,
-    or the line goes to memory in parts. memory.STREAMED says from which size it pays, also if it
-    is read next.
+    or the line goes to memory in parts. memory.STREAMED says from which size it pays,
+    although the result is then read from memory.
 
     Such stores are ordered by nothing but ``arrive``: a slice ends with it.
     """
