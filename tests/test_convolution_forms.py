@@ -34,7 +34,8 @@ SHAPES = {
     "few filters, padding beyond the kernel": (2, 2, 4, (3, 17), (2, 3), 1, 4, 1, 1),
     "few filters, many channels": (2, 9, 8, (6, 33), (3, 5), 1, (0, 2), 1, 1),
     "winograd, 4 x 4": (2, 16, 32, (9, 8), (3, 3), 1, 1, 1, 1),
-    "winograd, 2 x 2": (3, 16, 16, (2, 2), (3, 3), 1, 1, 1, 1),
+    "winograd, 2 x 2": (3, 16, 16, (2, 6), (3, 3), 1, 1, 1, 1),
+    "winograd, whole image": (3, 16, 32, (2, 2), (3, 3), 1, 1, 1, 1),
     "winograd, no padding": (1, 32, 16, (7, 10), (3, 3), 1, 0, 1, 1),
     "winograd, wide padding": (1, 16, 48, (5, 3), (3, 3), 1, 2, 1, 1),
 }
@@ -204,7 +205,7 @@ def inverse(a):
     return a[:, n:]
 
 
-def matrix_of(function, m, inputs, outputs):
+def matrix_of(function, points, inputs, outputs):
     """The matrix that a function of tiles.py applies, column by column."""
     width = lanes(np.float32)
     columns = []
@@ -212,52 +213,68 @@ def matrix_of(function, m, inputs, outputs):
         line = np.zeros((inputs, width), np.float32)
         line[k] = 1
         out = np.zeros((outputs, width), np.float32)
-        apply(function, m, line.reshape(-1), out.reshape(-1), width)
+        apply(function, points, line.reshape(-1), out.reshape(-1), width)
         columns.append(out[:, 0])
     return np.array(columns, dtype=float).T
 
 
-def apply(function, m, line, out, width):
+def apply(function, points, line, out, width):
     if COMPILED:
         import numba
 
         @numba.njit
         def call(line, out):
-            function(m, line, 0, width, out, 0, width)
+            function(points, line, 0, width, out, 0, width)
 
         call(line, out)
     else:
-        function(m, line, 0, width, out, 0, width)
+        function(points, line, 0, width, out, 0, width)
 
 
 @pytest.mark.parametrize("m", [2, 4])
 def test_the_transforms_come_from_interpolation_at_their_points(m):
     """Up to the scale of each point, which two of the matrices may share freely."""
     a_t, g, b_t = (np.array(x, dtype=float) for x in toom_cook(m))
-    ours_a = matrix_of(tiles.outputs, m, m + 2, m)
-    ours_g = matrix_of(tiles.filters, m, 3, m + 2)
-    ours_b = matrix_of(tiles.inputs, m, m + 2, m + 2)
+    ours_a = matrix_of(tiles.outputs, m + 2, m + 2, m)
+    ours_g = matrix_of(tiles.filters, m + 2, 3, m + 2)
+    ours_b = matrix_of(tiles.inputs, m + 2, m + 2, m + 2)
     for point in range(m + 2):
         ours = np.einsum("i,j,k->ijk", ours_a[:, point], ours_g[point], ours_b[point])
         theirs = np.einsum("i,j,k->ijk", a_t[:, point], g[point], b_t[point])
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
-@pytest.mark.parametrize("m", [2, 4])
-def test_transposed_transforms_are_the_transposes(m):
-    forward = matrix_of(tiles.outputs, m, m + 2, m)
-    back = matrix_of(tiles.outputs_transposed, m, m, m + 2)
+def test_three_products_make_a_line_of_two_pixels():
+    """sum_k A[k,i] G[k,u] B[k,j] is 1 where output i sees input j through weight u."""
+    a_t = matrix_of(tiles.outputs, 3, 3, 2)
+    g, b_t = matrix_of(tiles.filters, 3, 3, 3), matrix_of(tiles.inputs, 3, 2, 3)
+    i, u, j = np.indices((2, 3, 2))
+    np.testing.assert_array_equal(
+        np.einsum("ik,ku,kj->iuj", a_t, g, b_t), j == i + u - 1
+    )
+
+
+@pytest.mark.parametrize(("points", "m"), [(3, 2), (4, 2), (6, 4)])
+def test_transposed_transforms_are_the_transposes(points, m):
+    forward = matrix_of(tiles.outputs, points, points, m)
+    back = matrix_of(tiles.outputs_transposed, points, m, points)
     np.testing.assert_allclose(back, forward.T, atol=1e-7)
-    forward = matrix_of(tiles.filters, m, 3, m + 2)
-    back = matrix_of(tiles.filters_transposed, m, m + 2, 3)
+    forward = matrix_of(tiles.filters, points, 3, points)
+    back = matrix_of(tiles.filters_transposed, points, points, 3)
     np.testing.assert_allclose(back, forward.T, atol=1e-7)
 
 
 def test_a_product_is_counted_once_for_each_point():
     """36 products for 16 outputs, where the definition has 144."""
-    assert winograd.plan(1, 16, 16, (32, 32), (1, 1)).m == 4
-    assert winograd.plan(1, 16, 16, (2, 2), (1, 1)).m == 2
-    assert winograd.plan(1, 16, 16, (4, 4), (1, 1)).m == 4
+    for size, padding, points, m in (
+        ((32, 32), (1, 1), 6, 4),
+        ((4, 4), (1, 1), 6, 4),
+        ((2, 2), (2, 2), 4, 2),
+        ((2, 6), (1, 1), 4, 2),
+        ((2, 2), (1, 1), 3, 2),
+    ):
+        by = winograd.plan(1, 16, 16, size, padding)
+        assert (by.points, by.m) == (points, m)
 
 
 def test_direct_takes_every_shape():

@@ -1,9 +1,12 @@
 """The five small matrices of Winograd's convolution, as the sums that they stand for.
 
 Each function takes a line of vectors, those at a[i], a[i + step], a[i + 2 step] ...,
-and puts the transformed line to b[j], b[j + jump], ... A tile is m outputs wide, 4 or
-2, and m + 2 inputs. Applied to the columns of a tile and then to its rows, they
-transform it. winograd.py says where they come from.
+and puts the transformed line to b[j], b[j + jump], ... Applied to the columns of a tile
+and then to its rows, they transform it. winograd.py says where they come from.
+
+    points   products in a line, which name the form:   6   4   3
+    outputs  of a line:                                 4   2   2
+    inputs                                              6   4   2, and zeros around them
 """
 
 import numpy as np
@@ -18,19 +21,24 @@ HALF, QUARTER, SIXTH, TWELFTH, TWENTYFOURTH = (
 
 
 @inlined
-def inputs(m, a, i, step, b, j, jump):  # type: ignore[no-untyped-def]
-    """B^T, m + 2 inputs -> m + 2 values.
+def inputs(points, a, i, step, b, j, jump):  # type: ignore[no-untyped-def]
+    """B^T, inputs -> values at the points.
 
-    m = 2:  1  0 -1  0     m = 4:  4  0 -5  0  1  0
-            0  1  1  0             0 -4 -4  1  1  0
-            0 -1  1  0             0  4 -4 -1  1  0
-            0  1  0 -1             0 -2 -1  2  1  0
-                                   0  2 -1 -2  1  0
-                                   0  4  0 -5  0  1
+    3:  1  1    4:  1  0 -1  0    6:  4  0 -5  0  1  0
+        0  1        0  1  1  0        0 -4 -4  1  1  0
+        1  0        0 -1  1  0        0  4 -4 -1  1  0
+                    0  1  0 -1        0 -2 -1  2  1  0
+                                      0  2 -1 -2  1  0
+                                      0  4  0 -5  0  1
     """
     d0, d1 = load(a, i), load(a, i + step)
+    if points == 3:
+        store(b, j, d0 + d1)
+        store(b, j + jump, d1)
+        store(b, j + 2 * jump, d0)
+        return
     d2, d3 = load(a, i + 2 * step), load(a, i + 3 * step)
-    if m == 2:
+    if points == 4:
         store(b, j, d0 - d2)
         store(b, j + jump, d1 + d2)
         store(b, j + 2 * jump, d2 - d1)
@@ -48,18 +56,22 @@ def inputs(m, a, i, step, b, j, jump):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def outputs(m, a, i, step, b, j, jump):  # type: ignore[no-untyped-def]
-    """A^T, m + 2 products -> m outputs.
+def outputs(points, a, i, step, b, j, jump):  # type: ignore[no-untyped-def]
+    """A^T, products at the points -> outputs.
 
-    m = 2:  1  1  1  0     m = 4:  1  1  1  1  1  0
-            0  1 -1 -1             0  1 -1  2 -2  0
-                                   0  1  1  4  4  0
-                                   0  1 -1  8 -8  1
+    3:  1  1  0    4:  1  1  1  0    6:  1  1  1  1  1  0
+        1  0  1        0  1 -1 -1        0  1 -1  2 -2  0
+                                         0  1  1  4  4  0
+                                         0  1 -1  8 -8  1
     """
-    p0, p1 = load(a, i), load(a, i + step)
-    p2, p3 = load(a, i + 2 * step), load(a, i + 3 * step)
+    p0, p1, p2 = load(a, i), load(a, i + step), load(a, i + 2 * step)
+    if points == 3:
+        store(b, j, p0 + p1)
+        store(b, j + jump, p0 + p2)
+        return
+    p3 = load(a, i + 3 * step)
     near, across = p1 + p2, p1 - p2
-    if m == 2:
+    if points == 4:
         store(b, j, p0 + near)
         store(b, j + jump, across - p3)
     else:
@@ -72,10 +84,14 @@ def outputs(m, a, i, step, b, j, jump):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def outputs_transposed(m, a, i, step, b, j, jump):  # type: ignore[no-untyped-def]
-    """A, the transpose of ``outputs``: m output gradients -> m + 2 values."""
+def outputs_transposed(points, a, i, step, b, j, jump):  # type: ignore[no-untyped-def]
+    """A, the transpose of ``outputs``: gradients of outputs -> values at the points."""
     y0, y1 = load(a, i), load(a, i + step)
-    if m == 2:
+    if points == 3:
+        store(b, j, y0 + y1)
+        store(b, j + jump, y0)
+        store(b, j + 2 * jump, y1)
+    elif points == 4:
         store(b, j, y0)
         store(b, j + jump, y0 + y1)
         store(b, j + 2 * jump, y0 - y1)
@@ -93,18 +109,22 @@ def outputs_transposed(m, a, i, step, b, j, jump):  # type: ignore[no-untyped-de
 
 
 @inlined
-def filters(m, a, i, step, b, j, jump):  # type: ignore[no-untyped-def]
-    """G, 3 weights -> m + 2 values.
+def filters(points, a, i, step, b, j, jump):  # type: ignore[no-untyped-def]
+    """G, 3 weights -> values at the points.
 
-    m = 2:  1    0    0      m = 4:   1/4    0     0
-           1/2  1/2  1/2             -1/6  -1/6  -1/6
-           1/2 -1/2  1/2             -1/6   1/6  -1/6
-            0    0    1              1/24  1/12   1/6
-                                     1/24 -1/12   1/6
-                                       0     0     1
+    3:  0  1  0    4:   1    0    0    6:  1/4    0     0
+        0 -1  1        1/2  1/2  1/2      -1/6  -1/6  -1/6
+        1 -1  0        1/2 -1/2  1/2      -1/6   1/6  -1/6
+                        0    0    1       1/24  1/12   1/6
+                                          1/24 -1/12   1/6
+                                            0     0     1
     """
     w0, w1, w2 = load(a, i), load(a, i + step), load(a, i + 2 * step)
-    if m == 2:
+    if points == 3:
+        store(b, j, w1)
+        store(b, j + jump, w2 - w1)
+        store(b, j + 2 * jump, w0 - w1)
+    elif points == 4:
         even, odd = HALF * (w0 + w2), HALF * w1
         store(b, j, w0)
         store(b, j + jump, even + odd)
@@ -122,12 +142,17 @@ def filters(m, a, i, step, b, j, jump):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def filters_transposed(m, a, i, step, b, j, jump):  # type: ignore[no-untyped-def]
-    """G^T, the transpose of ``filters``: m + 2 sums -> 3 weights' gradients."""
-    p0, p1 = load(a, i), load(a, i + step)
-    p2, p3 = load(a, i + 2 * step), load(a, i + 3 * step)
+def filters_transposed(points, a, i, step, b, j, jump):  # type: ignore[no-untyped-def]
+    """G^T, the transpose of ``filters``: sums at the points -> 3 weights' gradients."""
+    p0, p1, p2 = load(a, i), load(a, i + step), load(a, i + 2 * step)
+    if points == 3:
+        store(b, j, p2)
+        store(b, j + jump, p0 - p1 - p2)
+        store(b, j + 2 * jump, p1)
+        return
+    p3 = load(a, i + 3 * step)
     near, across = p1 + p2, p1 - p2
-    if m == 2:
+    if points == 4:
         store(b, j, p0 + HALF * near)
         store(b, j + jump, HALF * across)
         store(b, j + 2 * jump, HALF * near + p3)

@@ -1,6 +1,6 @@
 """The loops of Winograd's convolution; winograd.py and tiles.py tell what they do.
 
-Matrices, one for each of the (m + 2)^2 points k:
+Matrices, one for each of the points^2 points k:
 
     u[k]  channels x width, transformed filters of a panel    G w G^T
     v[k]  tiles x channels, transformed tiles of x            B^T d B
@@ -32,7 +32,7 @@ _apart = as_written(apart)
 @as_written
 def convolve(first, last, scratch, x, w, order, packed, y, by):  # type: ignore[no-untyped-def]
     """Blocks of tiles first..last-1; of a deep network, panels of filters instead."""
-    area = (by.m + 2) ** 2
+    area = by.points**2
     v = (scratch, 0, _apart(by.rows * by.channels))
     p = (scratch, area * v[2], _apart(by.rows * by.width))
     spare = p[1] + area * p[2]
@@ -61,14 +61,14 @@ def transform_filters(first, last, scratch, w, order, packed, by):  # type: igno
     """u of panels first..last-1."""
     step = _apart(by.channels * by.width)
     for q in range(first, last):
-        u = (packed, q * (by.m + 2) ** 2 * step, step)
+        u = (packed, q * by.points**2 * step, step)
         _panel(q, w, order, u, scratch, 0, by)
 
 
 @as_written
 def weight_sums(first, last, scratch, x, gy, total, parts, gw, by):  # type: ignore[no-untyped-def]
     """s of parts first..last-1 of the tiles; of a deep network, gw of panels."""
-    area, s_step = (by.m + 2) ** 2, by.channels * by.width
+    area, s_step = by.points**2, by.channels * by.width
     v = (scratch, 0, _apart(by.rows * by.channels))
     g = (scratch, area * v[2], _apart(by.rows * by.width))
     spare = g[1] + area * g[2]
@@ -97,7 +97,7 @@ def weight_sums(first, last, scratch, x, gy, total, parts, gw, by):  # type: ign
 def transform_sums(first, last, scratch, total, parts, gw, by):  # type: ignore[no-untyped-def]
     """gw of panels first..last-1, from the parts' sums."""
     step = by.channels * by.width
-    size = (by.m + 2) ** 2 * step
+    size = by.points**2 * step
     for q in range(first, last):
         s = (total, q * size, step)
         _weights(q, s, by.panels * size, parts, gw, scratch, 0, by)
@@ -107,7 +107,7 @@ def transform_sums(first, last, scratch, total, parts, gw, by):  # type: ignore[
 
 
 @inlined
-def _both(along, m, size, line, between, out):  # type: ignore[no-untyped-def]
+def _both(along, points, size, line, between, out):  # type: ignore[no-untyped-def]
     """Apply a function of tiles.py to the columns of a tile, then to its rows.
 
     size: columns before, rows after. line: the tile, steps to the right and down.
@@ -118,17 +118,17 @@ def _both(along, m, size, line, between, out):  # type: ignore[no-untyped-def]
     b, j, next_row, next_one = out
     for k in range(size[0]):
         column = spare + k * LANES
-        along(m, a, i + k * right, down, scratch, column, size[0] * LANES)
+        along(points, a, i + k * right, down, scratch, column, size[0] * LANES)
     for k in range(size[1]):
         row = spare + k * size[0] * LANES
-        along(m, scratch, row, LANES, b, j + k * next_row, next_one)
+        along(points, scratch, row, LANES, b, j + k * next_row, next_one)
 
 
 @as_written
 def _panel(q, w, order, u, scratch, spare, by):  # type: ignore[no-untyped-def]
     """G w G^T of the filters of panel q."""
     start, f_step, c_step, tap_step = order
-    side = by.m + 2
+    side = by.points
     taps = (scratch, spare, LANES, 3 * LANES)
     for f in range(0, by.width, LANES):
         count = min(LANES, by.filters - q * by.width - f)
@@ -139,28 +139,28 @@ def _panel(q, w, order, u, scratch, spare, by):  # type: ignore[no-untyped-def]
                     scratch[spare + k * LANES + lane] = w[tap + k * tap_step]
             to = (u[0], u[1] + c * by.width + f, side * u[2], u[2])
             _both(
-                tiles.filters, by.m, (3, side), taps, (scratch, spare + 9 * LANES), to
+                tiles.filters, side, (3, side), taps, (scratch, spare + 9 * LANES), to
             )
 
 
 @as_written
 def _inputs(start, end, x, v, scratch, spare, by):  # type: ignore[no-untyped-def]
     """B^T d B of tiles start..end-1."""
-    side = by.m + 2
+    side = by.points
     edge = spare + side * side * LANES
     for t in range(start, end):
         n, top, left = _corner(t, by)
         top, left = top - by.top, left - by.left
         for c in range(0, by.channels, LANES):
-            tile = _tile(x, n, top, left, side, c, scratch, edge)
+            tile = _tile(x, n, top, left, by.reach, c, scratch, edge)
             to = (v[0], v[1] + (t - start) * by.channels + c, side * v[2], v[2])
-            _both(tiles.inputs, by.m, (side, side), tile, (scratch, spare), to)
+            _both(tiles.inputs, side, (by.reach, side), tile, (scratch, spare), to)
 
 
 @as_written
 def _gradients(start, end, q, gy, g, scratch, spare, by):  # type: ignore[no-untyped-def]
     """A gy A^T of tiles start..end-1, for the filters of panel q."""
-    side, along = by.m + 2, tiles.outputs_transposed
+    side, along = by.points, tiles.outputs_transposed
     edge = spare + side * side * LANES
     for t in range(start, end):
         n, top, left = _corner(t, by)
@@ -168,13 +168,13 @@ def _gradients(start, end, q, gy, g, scratch, spare, by):  # type: ignore[no-unt
             tile = _tile(gy, n, top, left, by.m, f, scratch, edge)
             at = g[1] + (t - start) * by.width + f % by.width
             to = (g[0], at, side * g[2], g[2])
-            _both(along, by.m, (by.m, side), tile, (scratch, spare), to)
+            _both(along, side, (by.m, side), tile, (scratch, spare), to)
 
 
 @as_written
 def _outputs(start, end, q, p, y, scratch, spare, by):  # type: ignore[no-untyped-def]
     """A^T p A of tiles start..end-1, to their pixels of y."""
-    m, side = by.m, by.m + 2
+    m, side = by.m, by.points
     height, width, filters = y.shape[1:]
     pixels, between = y.reshape(-1), (scratch, spare)
     edge = spare + side * side * LANES
@@ -187,10 +187,10 @@ def _outputs(start, end, q, p, y, scratch, spare, by):  # type: ignore[no-untype
             to = ((n * height + top) * width + left) * filters + f
             if rows == columns == m:
                 out = (pixels, to, width * filters, filters)
-                _both(tiles.outputs, m, (side, m), tile, between, out)
+                _both(tiles.outputs, side, (side, m), tile, between, out)
             else:
                 out = (scratch, edge, m * LANES, LANES)
-                _both(tiles.outputs, m, (side, m), tile, between, out)
+                _both(tiles.outputs, side, (side, m), tile, between, out)
                 for k in range(rows * columns):
                     i, j = k // columns, k % columns
                     value = load(scratch, edge + (i * m + j) * LANES)
@@ -200,7 +200,7 @@ def _outputs(start, end, q, p, y, scratch, spare, by):  # type: ignore[no-untype
 @as_written
 def _weights(q, s, part_step, parts, gw, scratch, spare, by):  # type: ignore[no-untyped-def]
     """G^T s G of panel q, summed over the parts, to its filters of gw."""
-    side, along = by.m + 2, tiles.filters_transposed
+    side, along = by.points, tiles.filters_transposed
     sums = (scratch, spare, LANES, side * LANES)
     taps = (scratch, spare, 3 * LANES, LANES)
     between = (scratch, spare + side * side * LANES)
@@ -212,7 +212,7 @@ def _weights(q, s, part_step, parts, gw, scratch, spare, by):  # type: ignore[no
                 for part in range(1, parts):
                     total = total + load(s[0], at + part * part_step)
                 store(scratch, spare + k * LANES, total)
-            _both(along, by.m, (side, 3), sums, between, taps)
+            _both(along, side, (side, 3), sums, between, taps)
             for lane in range(LANES):
                 tap = ((q * by.width + f + lane) * by.channels + c) * 9
                 for k in range(9):
