@@ -6,6 +6,7 @@ every order need two kernels more. Sum pooling is linear, with its transpose; me
 divide.
 """
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -135,11 +136,21 @@ def avg_pool2d(
                 f"{divisor_override!r}"
             )
         return total / divisor_override
-    rows, columns = (_counts(view, k, count_include_pad) for k in (0, 1))
-    return total / Tensor((rows[:, None] * columns).astype(x.dtype)).to(x.device)
+    counts = _counts(view, count_include_pad)
+    if isinstance(counts, int):
+        return total / counts
+    return total / Tensor(counts.astype(x.dtype)).to(x.device)
 
 
-def _counts(view: Window, k: int, with_padding: bool) -> Array:
+@functools.lru_cache(maxsize=256)
+def _counts(view: Window, with_padding: bool) -> Array | int:
+    """How many pixels each window covers, (I, J); one number if all cover as many."""
+    rows, columns = (_covered(view, k, with_padding) for k in (0, 1))
+    counts = rows[:, None] * columns
+    return int(counts[0, 0]) if (counts == counts[0, 0]).all() else counts
+
+
+def _covered(view: Window, k: int, with_padding: bool) -> Array:
     """How many rows (k = 0) or columns (k = 1) each window covers."""
     first = np.arange(view.out[k]) * view.stride[k] - view.padding[k]
     end = np.minimum(first + view.kernel[k], view.size[k] + view.padding[k])
@@ -197,6 +208,13 @@ def _pool(
 ) -> Window:
     step = kernel if stride is None or stride == () or stride == [] else stride
     view = window(operation, x.shape[-2:], kernel, step, padding, dilation, ceil_mode)
+    _check_windows(operation, view)
+    return view
+
+
+@functools.lru_cache(maxsize=256)
+def _check_windows(operation: str, view: Window) -> None:
+    """Raise ValueError if a window sees no pixel; once for each kind of window."""
     if any(2 * p > r for p, r in zip(view.padding, view.reach, strict=True)):
         raise ValueError(
             f"{operation}: padding {view.padding} is more than half the kernel "
@@ -207,7 +225,6 @@ def _pool(
             f"{operation}: with dilation {view.dilation} and padding {view.padding} a "
             f"window sees padding alone in an image of size {view.size}"
         )
-    return view
 
 
 def _sees_pixels(view: Window, k: int) -> bool:

@@ -1,19 +1,28 @@
-"""Max pooling in compiled loops: values and places in one pass over the image.
+"""Pooling in compiled loops: maxima with their places in one pass, and sums.
 
 Images in another order are brought to channels last first. The innermost loop runs over
 the channels of a pixel. The usual windows, 2 x 2 and 3 x 3, are written out as numbers:
 the compiler then keeps all of a window's comparisons in registers.
+
+A window's sum is one over a rectangle of pixels, and the transpose of that, for each
+pixel, one over the rectangle of windows that saw it. So one loop serves both. It adds
+lines first, which fills vectors however few the channels are.
 """
 
+import functools
 import math
 
 import numpy as np
 
+from .. import plain
 from ..memory import empty
 from ..shapes import Pair, Window
 from ..threads import run
-from .compiled import NOTHING, compiled
+from .compiled import NOTHING, as_written, compiled
+from .direct_loops import copy
 from .layout import by_image, channels_last, images, turn_image
+from .product import filled
+from .simd import BITS, lanes, load, store, zero
 
 Array = np.ndarray
 
@@ -41,20 +50,48 @@ def scatter(g: Array, index: Array, window: Window) -> Array:
 
 def sum_pool(x: Array, window: Window) -> Array:
     """The sum of each window; see plain.sum_pool."""
-    return _summed(_sum, x, window, window.out)
+    if window.dilation != (1, 1):
+        return plain.sum_pool(x, window)
+    return _summed(x, _windows(window), window.out)
 
 
 def sum_pool_dx(gy: Array, window: Window) -> Array:
-    """Transpose of sum_pool; see plain.sum_pool_dx."""
-    return _summed(_sum_dx, gy, window, window.size)
+    """Transpose of sum_pool: for each pixel the sum over the windows that saw it."""
+    if window.dilation != (1, 1):
+        return plain.sum_pool_dx(gy, window)
+    return _summed(gy, _seers(window), window.size)
 
 
-def _summed(kernel, x, window, size):  # type: ignore[no-untyped-def]
-    """Images of `size`: what the kernel adds up of x, or where it adds x to."""
-    y = empty((len(x), *size, x.shape[1]), x.dtype)
-    arrays = y, channels_last(x), _rule(window), _bounds(window)
-    run(kernel, len(x), *arrays, work=x.size + y.size)
+def _summed(x: Array, bounds: tuple[Array, ...], size: Pair) -> Array:
+    """Images of `size`, each pixel the sum over a rectangle of x."""
+    (n, c), one = x.shape[:2], lanes(x.dtype)
+    y = empty((n, *size, c), x.dtype)
+    scratch = (filled(x.shape[3] * c, one) + 2 * one, x.dtype)
+    arrays = y, channels_last(x), bounds
+    run(_sums, n, *arrays, work=x.size + y.size, scratch=scratch)
     return images(y)
+
+
+@functools.lru_cache(maxsize=256)
+def _windows(window: Window) -> tuple[Array, ...]:
+    """First and end of the rows, and of the columns, that each window sees."""
+    bounds = []
+    for k in range(2):
+        start = np.arange(window.out[k]) * window.stride[k] - window.padding[k]
+        ends = start, start + window.kernel[k]
+        bounds += [np.clip(end, 0, window.size[k]) for end in ends]
+    return tuple(bounds)
+
+
+@functools.lru_cache(maxsize=256)
+def _seers(window: Window) -> tuple[Array, ...]:
+    """First and end of the windows, down and across, that see each row and column."""
+    bounds = []
+    for k in range(2):
+        place, s = np.arange(window.size[k]) + window.padding[k], window.stride[k]
+        ends = -((window.kernel[k] - 1 - place) // s), place // s + 1
+        bounds += [np.clip(end, 0, window.out[k]) for end in ends]
+    return tuple(bounds)
 
 
 def _moved(kernel, x, index, size):  # type: ignore[no-untyped-def]
@@ -74,6 +111,7 @@ def _rule(window: Window) -> tuple[Pair, ...]:
     return window.stride, window.padding, window.dilation
 
 
+@functools.lru_cache(maxsize=256)
 def _bounds(window: Window) -> tuple[Array, ...]:
     """First and end of the window's rows and columns that are no padding, by output."""
     bounds = []
@@ -186,43 +224,57 @@ def _scatter_image(y, g, index):  # type: ignore[no-untyped-def]
             y[index[k, c], c] += g[k * channels + c]
 
 
-@compiled
-def _sum(first, last, y, x, rule, bounds):  # type: ignore[no-untyped-def]
+@as_written
+def _sums(first, last, scratch, y, x, bounds):  # type: ignore[no-untyped-def]
+    """Images first..last-1 of y: lines are added first, and then pixels of their sum.
+
+    A vector holds the channels of a pixel and, where they do not fill it, what is
+    behind them, which the next pixel overwrites. Then a line that is the same as the
+    one before (a transposed sum has them) is copied, in vectors that are full.
+    """
+    top, bottom, left, right = bounds
+    rows, columns, channels = y.shape[1:]
+    line, one = x.shape[2] * channels, BITS // 8 // y.itemsize
+    row = columns * channels
+    numbers, out = x.reshape(-1), y.reshape(-1)
+    to, end = first * rows * row, last * rows * row
     for n in range(first, last):
-        y[n] = NOTHING
-        for i in range(y.shape[1]):
-            for j in range(y.shape[2]):
-                _sum_window(i, j, y[n, i, j], x[n], rule, bounds)
+        for i in range(rows):
+            same = i and top[i] == top[i - 1] and bottom[i] == bottom[i - 1]
+            if same and channels < one:
+                copy(out, to, out, to - row, row)
+                to += row
+                continue
+            start = n * x.shape[1]
+            _add_lines(scratch, numbers, start + top[i], start + bottom[i], line)
+            for j in range(columns):
+                for c in range(0, channels, one):
+                    total = zero(numbers)
+                    for w in range(left[j], right[j]):
+                        total = total + load(scratch, w * channels + c)
+                    if to + c + one <= end:
+                        store(out, to + c, total)
+                    else:
+                        behind = len(scratch) - one
+                        store(scratch, behind, total)
+                        for k in range(min(one, channels - c)):
+                            out[to + c + k] = scratch[behind + k]
+                to += channels
 
 
-@compiled
-def _sum_window(i, j, total, x, rule, bounds):  # type: ignore[no-untyped-def]
-    u_first, u_end, v_first, v_end = bounds
-    stride, padding, dilation = rule
-    for u in range(u_first[i], u_end[i]):
-        for v in range(v_first[j], v_end[j]):
-            h = i * stride[0] - padding[0] + u * dilation[0]
-            pixel = x[h, j * stride[1] - padding[1] + v * dilation[1]]
-            for c in range(len(total)):
-                total[c] += pixel[c]
-
-
-@compiled
-def _sum_dx(first, last, y, g, rule, bounds):  # type: ignore[no-untyped-def]
-    for n in range(first, last):
-        y[n] = NOTHING
-        for i in range(g.shape[1]):
-            for j in range(g.shape[2]):
-                _add_to_window(i, j, y[n], g[n, i, j], rule, bounds)
-
-
-@compiled
-def _add_to_window(i, j, y, g, rule, bounds):  # type: ignore[no-untyped-def]
-    u_first, u_end, v_first, v_end = bounds
-    stride, padding, dilation = rule
-    for u in range(u_first[i], u_end[i]):
-        for v in range(v_first[j], v_end[j]):
-            h = i * stride[0] - padding[0] + u * dilation[0]
-            pixel = y[h, j * stride[1] - padding[1] + v * dilation[1]]
-            for c in range(len(g)):
-                pixel[c] += g[c]
+@as_written
+def _add_lines(total, numbers, first, last, line):  # type: ignore[no-untyped-def]
+    """The sum of lines first..last-1, in whole vectors; the last one may overlap."""
+    one = BITS // 8 // numbers.itemsize
+    if line < one:
+        for k in range(line):
+            total[k] = NOTHING
+            for h in range(first, last):
+                total[k] += numbers[h * line + k]
+        return
+    for j in range(0, line, one):
+        k = min(j, line - one)
+        part = zero(numbers)
+        for h in range(first, last):
+            part = part + load(numbers, h * line + k)
+        store(total, k, part)
