@@ -211,6 +211,20 @@ def test_resampling(kernels, dtype, order, axis, taps, channels):
     assert kernels.resample(x[:0], index, weight, axis).size == 0
 
 
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("taps", [(1, 1), (2, 2), (4, 4), (3, 3), (2, 1)])
+@pytest.mark.parametrize("channels", [3, 16, 19])
+def test_resampling_of_both_sides_at_once(kernels, dtype, order, taps, channels):
+    x = ORDERS[order](drawn((2, channels, 5, 7), dtype, 1)[0])
+    sides = []
+    for n, o, k in zip((5, 7), (9, 4), taps, strict=True):
+        index = np.random.default_rng(n).integers(0, n, (o, k))
+        sides.append((index, np.random.default_rng(k).standard_normal((o, k))))
+    ours, theirs = (k.resample_image(x, *sides) for k in (kernels, plain))
+    agree(ours, theirs, dtype, size=k**2)
+    assert kernels.resample_image(x[:0], *sides).shape == (0, channels, 9, 4)
+
+
 # -- order in memory -------------------------------------------------------------------
 
 

@@ -214,6 +214,15 @@ def test_resampling(dtype, axis):
             np.testing.assert_allclose(actual.get(), expected, rtol=0, atol=1e-5)
 
 
+def test_resampling_of_both_sides():
+    x = numbers(np.float32, 2, 3, 5, 4)
+    rows, columns = (
+        (np.arange(2 * o).reshape(o, 2) % n, numbers(np.float64, o, 2))
+        for n, o in ((5, 3), (4, 7))
+    )
+    same("resample_image", x, rows, columns)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     "shape", [(3, 5), (2, 3, 7), (9, 1), (1, 10), (0, 4), (2, 4, 3)]

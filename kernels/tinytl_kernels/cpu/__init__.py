@@ -8,7 +8,7 @@ from pathlib import Path
 
 from numba.core import event
 
-from ..plain import log_softmax, sgd_step, softmax
+from ..plain import log_softmax, softmax
 from . import direct_loops
 from .binary import binary
 from .cache import Announcement, forget_stale
@@ -27,8 +27,9 @@ from .norm import (
     sum_per_channel,
 )
 from .pool import gather, max_pool, scatter, sum_pool, sum_pool_dx
-from .resize import resample
+from .resize import resample, resample_image
 from .simd import COMPILED
+from .step import sgd_step
 
 __all__ = [
     "add_per_channel",
@@ -50,6 +51,7 @@ __all__ = [
     "moments",
     "ramp",
     "resample",
+    "resample_image",
     "scatter",
     "sgd_step",
     "sigmoid",

@@ -28,7 +28,7 @@ from .norm import (
     sum_per_channel,
 )
 from .pool import gather, max_pool, scatter, sum_pool, sum_pool_dx
-from .resize import resample
+from .resize import resample, resample_image
 from .step import sgd_step
 
 __all__ = [
@@ -51,6 +51,7 @@ __all__ = [
     "moments",
     "ramp",
     "resample",
+    "resample_image",
     "scatter",
     "sgd_step",
     "sigmoid",

@@ -1,4 +1,4 @@
-"""Resizing on a GPU: a weighted sum of a few pixels, along one axis."""
+"""Resizing on a GPU: a weighted sum of a few pixels, along one axis or two."""
 
 import functools
 import math
@@ -44,6 +44,13 @@ def resample(x: Array, index: Array, weight: Array, axis: int) -> Array:
     blocks, threads = pixel_grid(sizes[0], len(index) * sizes[1])
     resample_kernel.launch(blocks, threads, planes, *taps, y)
     return y.reshape(*before, len(index), *after)
+
+
+def resample_image(
+    x: Array, rows: tuple[Array, Array], columns: tuple[Array, Array]
+) -> Array:
+    """Both sides of images (N,C,H,W) resampled, each by its own (index, weight)."""
+    return resample(resample(x, *rows, 2), *columns, 3)
 
 
 def _there(xp: ModuleType, array: np.ndarray) -> Array:

@@ -28,7 +28,7 @@ from .norm import (
     sum_per_channel,
 )
 from .pool import gather, max_pool, scatter, sum_pool, sum_pool_dx
-from .resize import resample
+from .resize import resample, resample_image
 from .step import sgd_step
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "pad",
     "ramp",
     "resample",
+    "resample_image",
     "scatter",
     "sgd_step",
     "sigmoid",

@@ -1,4 +1,4 @@
-"""Resizing in NumPy: a weighted sum of a few pixels, along one axis."""
+"""Resizing in NumPy: a weighted sum of a few pixels, along one axis or two."""
 
 import numpy as np
 
@@ -18,3 +18,10 @@ def resample(x: Array, index: Array, weight: Array, axis: int) -> Array:
         tap = weight[:, k].reshape(along).astype(x.dtype)
         y += x.take(index[:, k], axis) * tap
     return y
+
+
+def resample_image(
+    x: Array, rows: tuple[Array, Array], columns: tuple[Array, Array]
+) -> Array:
+    """Both sides of images (N,C,H,W) resampled, each by its own (index, weight)."""
+    return resample(resample(x, *rows, 2), *columns, 3)
