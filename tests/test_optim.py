@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from tinytl_kernels import kernels_for, plain, use_kernels
 from twins import distance
 
 import tinytl
@@ -461,3 +462,23 @@ def test_foreign_schedule_states_are_refused():
         with pytest.raises(ValueError, match=message):
             schedule.load_state_dict(state)
         assert schedule.state_dict() == good
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("weight_decay", [0.0, 1e-2])
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_all_kernel_sets_take_the_same_step(momentum, weight_decay, nesterov, dtype):
+    """Bit by bit, in the first step and in later ones, for sizes no register divides."""
+    rng = np.random.default_rng(3)
+    p, g, v = rng.standard_normal((3, 67, 101)).astype(dtype)
+    for speed in (None, v) if momentum else (None,):
+        options = (p, g, speed, 0.1, momentum, 0.3, weight_decay, nesterov)
+        wanted = plain.sgd_step(*options)
+        with use_kernels("cpu"):
+            found = kernels_for(p).sgd_step(*options)
+        for ours, theirs in zip(found, wanted, strict=True):
+            assert (ours is None) == (theirs is None)
+            if ours is not None:
+                assert ours.dtype == theirs.dtype
+                assert ours.tobytes() == theirs.tobytes()

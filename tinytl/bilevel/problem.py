@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tinytl_kernels import Array, namespace
+from tinytl_kernels import Array, kernels_for, namespace
 
+from .. import functional as F
 from ..tensor import Tensor, grad
 
 Inner = Callable[[list[Tensor], list[Tensor], int], Tensor]
@@ -81,9 +82,16 @@ class Problem:
         The same for values and, when the Tensors have a history, recorded. It is the
         step of ``optim.SGD``, bit by bit.
         """
-        d = add_scaled(g, self.w, theta) if self.w else list(g)
-        v = add_scaled(d, self.mu, v) if self.mu else d
-        return add_scaled(theta, -self.alpha[t], v), v
+        if not self.mu or any(x.requires_grad for x in (*theta, *v, *g)):
+            d = add_scaled(g, self.w, theta) if self.w else list(g)
+            v = add_scaled(d, self.mu, v) if self.mu else d
+            return add_scaled(theta, -self.alpha[t], v), v
+        options = (self.alpha[t], self.mu, 0.0, self.w, False)
+        found = [
+            kernels_for(p.data).sgd_step(p.data, x.data, u.data, *options)
+            for p, x, u in zip(theta, g, v, strict=True)
+        ]
+        return [Tensor(p) for p, _ in found], [Tensor(u) for _, u in found]
 
 
 @dataclass(frozen=True)
@@ -247,7 +255,7 @@ def warn_if_zero(problem: Problem, found: Hypergradient) -> None:
 
 def add_scaled(x: Tensors, c: float, y: Tensors) -> list[Tensor]:
     """x + c y."""
-    return [p + c * q for p, q in zip(x, y, strict=True)]
+    return [F.add(p, q, alpha=c) for p, q in zip(x, y, strict=True)]
 
 
 def dot(x: Tensors, y: Tensors) -> float:
