@@ -469,7 +469,7 @@ def test_foreign_schedule_states_are_refused():
 @pytest.mark.parametrize("weight_decay", [0.0, 1e-2])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_all_kernel_sets_take_the_same_step(momentum, weight_decay, nesterov, dtype):
-    """Bit by bit, in the first step and in later ones, for sizes no register divides."""
+    """Bit by bit, in the first step and in later ones; no register divides the size."""
     rng = np.random.default_rng(3)
     p, g, v = rng.standard_normal((3, 67, 101)).astype(dtype)
     for speed in (None, v) if momentum else (None,):

@@ -43,7 +43,7 @@ def sgd_step(
 
 @as_written
 def _step(first, last, new, w, p, g, v, rates, how):  # type: ignore[no-untyped-def]
-    """Numbers first..last-1; without momentum w is not used, in a first step v is not."""
+    """Numbers first..last-1; w is for momentum alone, v for all steps but the first."""
     lr, momentum, fresh, weight_decay = rates
     moving, start, nesterov = how
     new, w = new[first:last], w[first:last]
