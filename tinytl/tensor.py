@@ -215,7 +215,7 @@ class Tensor(Operators):
     # -- comparisons: bools, without gradient
 
     def __eq__(self, other: object) -> "Tensor":  # type: ignore[override]
-        if not _comparable(other):
+        if other is None or not _comparable(other):  # `None in tensors` should be quick
             return NotImplemented
         return Tensor(self.data == _beside(self, other))
 

@@ -45,5 +45,5 @@ def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     if size < SMALL:
         return np.empty(shape, dtype)
     memory = np.empty(size + LINE, np.uint8)
-    start = -memory.ctypes.data % LINE
-    return memory[start : start + size].view(dtype).reshape(shape)
+    start = -ctypes.addressof(ctypes.c_char.from_buffer(memory.data)) % LINE
+    return np.ndarray(shape, dtype, memory, start)

@@ -2,15 +2,13 @@
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 Pair: TypeAlias = tuple[int, int]
 IntOrPair: TypeAlias = int | Sequence[int]
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(NamedTuple):
     """How a U x V window slides over an H x W image to give I x J outputs.
 
     Output (i, j) sees the inputs at rows ``i * s - p + u * d`` for u in 0..U-1, and

@@ -11,7 +11,7 @@ needs a fourth kernel.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from tinytl_kernels import kernels_for
 from tinytl_kernels.shapes import IntOrPair, Window, pair, window
@@ -68,8 +68,7 @@ def conv2d(
     return y if b is None else _conv2d_bias(y, b)
 
 
-@dataclass(frozen=True)
-class _Form:
+class _Form(NamedTuple):
     """What the three kernels share beside their two operands."""
 
     window: Window

@@ -88,5 +88,24 @@ def linear(input: Operand, weight: Operand, bias: Operand | None = None) -> Tens
         )
     if b is not None and b.shape not in ((), w.shape[:-1]):
         raise ValueError(f"linear: bias must be of shape {w.shape[:-1]}, got {b.shape}")
-    y = matmul(x, transpose(w, 0, 1) if w.ndim == 2 else w)
-    return y if b is None else y + b
+    if w.ndim == 1:
+        y = matmul(x, w)
+        return y if b is None else y + b
+    if x.ndim == 2:
+        return _linear(x, w, b)
+    rows = reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+    return reshape(_linear(rows, w, b), (*x.shape[:-1], w.shape[0]))
+
+
+def _linear(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
+    """Y = X W^T + b of matrices.   Backward. dX = dY W, dW = dY^T X, db: dY, summed."""
+    value = kernels_for(x.data).matmul(x.data, w.data.T)
+    edges = [
+        (x, lambda g: _matmul(g, w)),
+        (w, lambda g: _matmul(transpose(g, 0, 1), x)),
+    ]
+    if b is None:
+        return record(value, *edges)
+    value += b.data
+    shape = b.shape
+    return record(value, *edges, (b, lambda g: sum_to(g, shape)))

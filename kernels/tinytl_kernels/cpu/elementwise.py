@@ -13,7 +13,7 @@ from .. import plain
 from ..memory import empty
 from ..threads import run
 from .compiled import NOTHING, compiled, in_order
-from .layout import far_to_near
+from .layout import far_to_near, inverse
 
 Array = np.ndarray
 
@@ -41,7 +41,7 @@ def ramp(x: Array, top: float | None) -> tuple[Array, Array]:
     y, on = empty(seen.shape, x.dtype), empty(seen.shape, np.bool_)
     bound = None if top is None else x.dtype.type(top)
     run(_ramp, x.size, *(a.reshape(-1) for a in (y, on, seen)), bound, work=x.size)
-    back = np.argsort(order)
+    back = inverse(order)
     return y.transpose(back), on.transpose(back)
 
 
@@ -77,7 +77,7 @@ def _each(loop: Any, *arrays: Array, values: tuple[Any, ...] = ()) -> Array:
     seen = [a.transpose(order) for a in arrays]
     y = empty(seen[0].shape, arrays[-1].dtype)
     run(loop, y.size, *(a.reshape(-1) for a in (y, *seen)), *values, work=2 * y.size)
-    return y.transpose(np.argsort(order))
+    return y.transpose(inverse(order))
 
 
 # Counting from 0, the compiler sees that no index is negative.

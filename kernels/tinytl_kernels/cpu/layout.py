@@ -6,6 +6,7 @@ which all do the same. NumPy's functions of one array keep the order that they a
 given, so images stay channels last once a convolution has made them so.
 """
 
+import functools
 import math
 
 import numpy as np
@@ -62,6 +63,12 @@ def far_to_near(x: Array) -> tuple[int, ...]:
     if x.ndim > 2 and not x.flags.c_contiguous and x.transpose(last).flags.c_contiguous:
         return last
     return near
+
+
+@functools.cache
+def inverse(order: tuple[int, ...]) -> tuple[int, ...]:
+    """The order that brings axes back which were brought into `order`."""
+    return tuple(map(order.index, range(len(order))))
 
 
 @compiled
