@@ -246,14 +246,15 @@ def test_two_results_are_compared(tmp_path, capsys):
 
 def test_the_table_of_the_page_is_replaced_and_nothing_else(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{table.BEGIN}\nold\n{table.END}\nafter \\1\n")
+    begin, end = "<!-- table: begin -->", "<!-- table: end -->"
+    page.write_text(f"before\n{begin}\nold\n{end}\nafter \\1\n")
     result = made_up_result(made_up(), made_up("sweep T", "1"))
     result["startup"] = [{"name": "import", "kind": "import", "tinytl": [0.1, 0.3]}]
     table.insert(page, result)
     table.insert(page, result)
     text = page.read_text()
-    assert text.startswith(f"before\n{table.BEGIN}\n")
-    assert text.endswith(f"{table.END}\nafter \\1\n")
+    assert text.startswith(f"before\n{begin}\n")
+    assert text.endswith(f"{end}\nafter \\1\n")
     assert "old" not in text
     assert text.count("norm: a") == 2  # its goal and its line
     assert "| import | 0.20 |  | 0.2 | met |" in text
@@ -288,6 +289,24 @@ def test_the_profile_accounts_for_every_second():
     lines = profile.table(rows.tiny(), seconds, repetitions, clock)
     shares = [float(line.split("%")[0].split()[-1]) for line in lines[2:]]
     assert sum(shares) == pytest.approx(100, abs=0.5)
+
+
+def test_profiles_stand_side_by_side():
+    """Shares of each row's time; small ones are counted, and not listed."""
+    clocks = []
+    for fast, rare in ((0.5, 0.001), (0.25, 0.002)):
+        clock = profile.Clock()
+        clock.seconds |= {"conv": fast, "rare": rare}
+        clocks.append(clock)
+    lines = profile.side_by_side(
+        [(rows.tiny(), 1.0, 10, clocks[0]), (rows.tiny(), 0.5, 1, clocks[1])]
+    ).splitlines()
+    assert lines[0] == "|  | tiny: conv | tiny: conv |"
+    assert lines[2:] == [
+        "| conv | 50 % | 50 % |",
+        "| outside the kernels | 50 % | 50 % |",
+        "| all, milliseconds | 100.0 | 500.0 |",
+    ]
 
 
 def test_a_kernel_that_calls_another_is_not_counted_twice():

@@ -2,7 +2,8 @@
 
 Every function of the kernel set is wrapped with a clock; a kernel's time is its own,
 without the kernels that it calls. What is left is the graph, NumPy's elementwise work
-and the optimiser. The pattern chooses rows as ``--only`` does.
+and the optimiser. The pattern chooses rows as ``--only`` does. With ``--write`` the
+shares go into docs/benchmarks.md, side by side.
 """
 
 import argparse
@@ -16,10 +17,16 @@ from typing import Any
 import numpy as np
 import tinytl_kernels
 
+import tinytl
+
 from . import rows
-from .__main__ import matching
+from .__main__ import PAGE, matching
 from .sides import Ours
+from .table import replace
 from .workloads import Row
+
+OUTSIDE = "outside the kernels"
+LISTED = 0.02  # of a row's time
 
 
 class Clock:
@@ -78,6 +85,9 @@ def profile(row: Row, threads: int, least: float = 2.0) -> tuple[float, int, Clo
         return time.perf_counter() - start, repetitions, clock
 
 
+Profile = tuple[Row, float, int, Clock]  # seconds in all, repetitions
+
+
 def table(row: Row, seconds: float, repetitions: int, clock: Clock) -> list[str]:
     """Share, milliseconds and calls of a repetition, the largest first."""
     lines = [f"{row.key}: {1e3 * seconds / repetitions:.2f} ms"]
@@ -85,7 +95,7 @@ def table(row: Row, seconds: float, repetitions: int, clock: Clock) -> list[str]
     rest = seconds - sum(clock.seconds.values())
     for name, spent in sorted(clock.seconds.items(), key=lambda pair: -pair[1]):
         lines.append(_line(name, spent, seconds, repetitions, clock.calls[name]))
-    lines.append(_line("outside the kernels", rest, seconds, repetitions, 0))
+    lines.append(_line(OUTSIDE, rest, seconds, repetitions, 0))
     return lines
 
 
@@ -95,16 +105,41 @@ def _line(name: str, spent: float, total: float, repetitions: int, calls: int) -
     return f"    {name:28}{spent / total:8.1%}{ms:11.3f}{often}"
 
 
+def side_by_side(found: list[Profile]) -> str:
+    """Shares of several rows' time as a Markdown table, the largest first.
+
+    Listed is what takes at least LISTED of one of the rows.
+    """
+    shares: dict[str, list[float]] = {}
+    for k, (_, seconds, _, clock) in enumerate(found):
+        outside = seconds - sum(clock.seconds.values())
+        for name, spent in {**clock.seconds, OUTSIDE: outside}.items():
+            shares.setdefault(name, [0.0] * len(found))[k] = spent / seconds
+    listed = {name: each for name, each in shares.items() if max(each) >= LISTED}
+    heads = [f"{row.group}: {row.name}" for row, *_ in found]
+    lines = [["", *heads], ["---", *["---:"] * len(found)]]
+    for name, each in sorted(listed.items(), key=lambda pair: -sum(pair[1])):
+        lines.append([name, *(f"{share:.0%}".replace("%", " %") for share in each)])
+    each = [f"{1e3 * seconds / times:.1f}" for _, seconds, times, _ in found]
+    lines.append(["all, milliseconds", *each])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
 def main() -> None:
     """Profile every row that matches."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("pattern")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--write", action="store_true", help="into docs/benchmarks.md")
     args = parser.parse_args()
-    everything = [*rows.table(), *rows.sweeps(), rows.tiny()]
-    for row in matching([args.pattern], everything):
-        print("\n".join(table(row, *profile(row, args.threads, args.seconds))))
+    tinytl.keep_pages()
+    found: list[Profile] = []
+    for row in matching([args.pattern], [*rows.table(), *rows.sweeps(), rows.tiny()]):
+        found.append((row, *profile(row, args.threads, args.seconds)))
+        print("\n".join(table(*found[-1])))
+    if args.write:
+        replace(PAGE, "profile", side_by_side(found))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ HEAD = (
     *("x best", "x inst", "MB", "torch MB", "limit", "torch", "error"),
 )
 COLUMNS = (*OURS, "torch", "torch last", "torch kept", "torch kept last")
-BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 
 
 def seconds(row: Result, variant: str) -> float:
@@ -170,17 +169,22 @@ def _grid(head: Iterable[str], body: list[Cells]) -> str:
 
 
 def insert(page: Path, result: Result) -> None:
-    """Replace what stands between the two comments of a page.
+    """Put a result's tables into a page; raises what ``replace`` raises."""
+    replace(page, "table", markdown(result))
+
+
+def replace(page: Path, name: str, text: str) -> None:
+    """Replace what stands between a page's two comments of that name.
 
     Raises:
         ValueError: the page does not have both comments.
     """
-    text = page.read_text()
-    if not 0 <= text.find(BEGIN) < text.find(END):
-        raise ValueError(f"{page} lacks {BEGIN} or {END}")
-    between = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.S)
-    new = f"{BEGIN}\n\n{markdown(result)}\n\n{END}"
-    page.write_text(between.sub(lambda _: new, text))
+    begin, end = (f"<!-- {name}: {where} -->" for where in ("begin", "end"))
+    old = page.read_text()
+    if not 0 <= old.find(begin) < old.find(end):
+        raise ValueError(f"{page} lacks {begin} or {end}")
+    between = re.compile(f"{re.escape(begin)}.*{re.escape(end)}", re.S)
+    page.write_text(between.sub(lambda _: f"{begin}\n\n{text}\n\n{end}", old))
 
 
 def compare(first: Result, second: Result) -> list[Cells]:
