@@ -3,7 +3,8 @@
     depthwise   as many groups as channels and filters
     winograd    3 x 3 windows side by side (stride 1), float32, channels and filters in
                 whole vectors
-    narrow      few filters and long rows (stride 1): a register holds pixels
+    narrow      few filters and long rows (stride 1): a register holds pixels; towards
+                x, few channels
     direct      everything else
 
 The order is measured, not derived: see docs/kernels.md.
@@ -33,7 +34,7 @@ def conv_dx(gy: Array, w: Array, window: Window, groups: int) -> Array:
 
     Shapes. gy (N,F,I,J), w (F,C/G,U,V) -> (N,C,H,W), channels-last in memory.
     """
-    return convolve("conv_dx", (winograd, direct), gy, w, window, groups)
+    return convolve("conv_dx", (winograd, narrow, direct), gy, w, window, groups)
 
 
 def conv_dw(x: Array, gy: Array, window: Window, groups: int) -> Array:
@@ -57,8 +58,10 @@ def convolve(
     channels = b.shape[1] * groups if kernel == "conv_dx" else a.shape[1]
     if groups == channels == filters > 1:
         return getattr(depthwise, kernel)(a, b, window)
-    sizes = (channels // groups, filters // groups)
-    form = next(form for form in forms if form.fits(a.dtype, *sizes, window))
+    sizes, slid = (channels // groups, filters // groups), window
+    if kernel == "conv_dx" and window.stride == (1, 1):  # a convolution back
+        sizes, slid = sizes[::-1], window.turned()
+    form = next(form for form in forms if form.fits(a.dtype, *sizes, slid))
     function = getattr(form, kernel)
     if groups == 1:
         return function(a, b, window)

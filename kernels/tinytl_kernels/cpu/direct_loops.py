@@ -4,12 +4,14 @@ from .compiled import as_written
 from .product import ROWS, TALL, block, multiply
 from .simd import BITS, load, store, zero
 
+PIXEL, SIGHT = 3, 9  # numbers in a pixel of RGB, and in a row of a 3 x 3 window of it
+
 
 @as_written
 def convolve(first, last, scratch, x, packed, y, by):  # type: ignore[no-untyped-def]
     """Rows first..last-1 of the outputs of all images."""
     height, count, filters = y.shape[1:]
-    channels, line = x.shape[3], by.padded[1]
+    channels = x.shape[3]
     size = ROWS if by.wide or count < TALL else TALL
     narrow = by.width > filters  # a block writes more, which the next one overwrites
     flat = y.reshape(-1)
@@ -23,13 +25,7 @@ def convolve(first, last, scratch, x, packed, y, by):  # type: ignore[no-untyped
         own = count >= size and (not narrow or room >= by.width - filters)
         step = filters if own else by.columns
         out = (flat, row * count * filters) if own else (scratch, by.room)
-        for k in range(0, count, size):
-            j = max(
-                min(k, count - size), 0
-            )  # the last block may overlap the one before
-            start = (i * by.stride[0] * line + j * by.stride[1]) * channels
-            to = (out[0], out[1] + j * step, step)
-            _windows(size, start, scratch, packed, to, channels, by)
+        _row(size, i, scratch, packed, (*out, step), channels, by)
         if not own:
             for j in range(count):
                 for f in range(filters):
@@ -38,23 +34,38 @@ def convolve(first, last, scratch, x, packed, y, by):  # type: ignore[no-untyped
 
 
 @as_written
-def _windows(size, start, padded, packed, to, channels, by):  # type: ignore[no-untyped-def]
-    """`size` outputs of a row, all filters; the first window begins at `start`."""
-    one = by.stride[1] * channels
+def _row(size, i, padded, packed, to, channels, by):  # type: ignore[no-untyped-def]
+    """A row of outputs, `size` at a time, all filters.
+
+    A network's first layer sees so few numbers that counting them takes as long as
+    using them; what the compiler knows, nobody counts.
+    """
+    one, count = by.stride[1] * channels, by.out[1]
     down = by.dilation[0] * by.padded[1] * channels
-    depth = (by.kernel[0], by.run)
+    depth, u_step = (by.kernel[0], by.run), by.runs * by.run * by.width
+    rgb = one == PIXEL and by.run == SIGHT and (by.wide or size == TALL)
     for q in range(0, by.columns, by.width):
-        c = (to[0], to[1] + max(min(q, by.filters - by.width), 0), to[2])
-        for r in range(by.runs):
-            a = (padded, start + r * by.dilation[1] * channels, one, down, 1)
-            tap = (q * depth[0] * by.runs + r * by.width) * by.run
-            b = (packed, tap, by.runs * by.run * by.width, by.width)
-            if by.wide:
-                block(ROWS, 2, depth, a, b, c, r > 0)
-            elif size == TALL:
-                block(TALL, 1, depth, a, b, c, r > 0)
-            else:
-                block(ROWS, 1, depth, a, b, c, r > 0)
+        f = max(min(q, by.filters - by.width), 0)
+        for k in range(0, count, size):
+            j = max(min(k, count - size), 0)  # the last block may overlap
+            start = i * by.stride[0] * by.padded[1] * channels + j * one
+            c = (to[0], to[1] + j * to[2] + f, to[2])
+            for r in range(by.runs):
+                a = (padded, start + r * by.dilation[1] * channels, one, down, 1)
+                tap = (q * depth[0] * by.runs + r * by.width) * by.run
+                b = (packed, tap, u_step, by.width)
+                if rgb:
+                    a = (padded, start, PIXEL, down, 1)
+                    if by.wide:
+                        block(ROWS, 2, (depth[0], SIGHT), a, b, c, False)
+                    else:
+                        block(TALL, 1, (depth[0], SIGHT), a, b, c, False)
+                elif by.wide:
+                    block(ROWS, 2, depth, a, b, c, r > 0)
+                elif size == TALL:
+                    block(TALL, 1, depth, a, b, c, r > 0)
+                else:
+                    block(ROWS, 1, depth, a, b, c, r > 0)
 
 
 @as_written
@@ -84,12 +95,17 @@ def _taps(start, padded, g, total, to, channels, by):  # type: ignore[no-untyped
     """Gradients of one run of taps, all filters, from one image."""
     sums = total.reshape(-1)
     down = by.stride[0] * by.padded[1] * channels
-    for k in range(0, by.run, ROWS if by.wide else TALL):
+    rows = SIGHT if by.run == SIGHT else ROWS if by.wide else TALL
+    for k in range(0, by.run, rows):
         a = (padded, start + k, 1, down, by.stride[1] * channels)
         for q in range(0, by.columns, by.width):
             b = (g[0], g[1] + q, by.out[1] * g[2], g[2])
             c = (sums, to + k * by.columns + q, by.columns)
-            if by.wide:
+            if rows == SIGHT and by.wide:
+                block(SIGHT, 2, by.out, a, b, c, True)
+            elif rows == SIGHT:
+                block(SIGHT, 1, by.out, a, b, c, True)
+            elif by.wide:
                 block(ROWS, 2, by.out, a, b, c, True)
             else:
                 block(TALL, 1, by.out, a, b, c, True)

@@ -1,14 +1,16 @@
 """Convolution with few filters, as it is defined: registers hold pixels, not filters.
 
-The first convolution of a network may have no more than 6 filters, and would leave
-most of a register empty that holds one number of each filter. So here the registers lie
-along a row of the image, and the filters are the rows of the product:
+The first convolution of a network may have no more than 6 filters, and its gradient
+towards RGB images has 3. They would leave most of a register empty that holds one
+number of each. So here the registers lie along a row of the image, and the taps of a
+row of the window, of all filters, are the rows of a product:
 
-    y[f, j] = sum over (u,c), v of w[f, (u,c), v] * padded[i + u, c, j + v]
+    p[(v,f), j] = sum over (u,c) of w[f,c,u,v] * x[i + u, c, j]
+    y[f, j]     = sum over v of p[(v,f), j + v]
 
-An image is padded into a scratch array that holds, line by line, the rows of all its
-channels: the sum over u and c is then one loop with one step. The product goes to a
-tile, and from there to y, channels last as with all other forms.
+Moving x by v would take two lines of the cache for each vector of it; here the sums
+are moved, which are fewer. Images are copied to a scratch array that holds, line by
+line, the rows of all their channels: the sum over u and c is then one loop.
 """
 
 from typing import NamedTuple
@@ -21,14 +23,16 @@ from ..threads import PRODUCTS, get_num_threads, run
 from . import direct
 from .compiled import as_written
 from .direct_loops import copy, pad, zeros
-from .layout import channels_last, images
+from .layout import channels_last, images, is_channels_last
 from .product import block, filled
-from .simd import BITS, lanes
+from .simd import BITS, lanes, load, store, turn
 
 Array = np.ndarray
 
 
-ROWS = (4, 6, 8)  # filters in a block
+LOW, MIDDLE, HIGH = (4, 5, 6) if BITS == 256 else (8, 9, 10)  # rows of sums in a block
+GRADIENTS = (4, 6, 8)  # filters whose gradients are a block
+MOST = 8  # filters
 
 
 class Plan(NamedTuple):
@@ -36,17 +40,19 @@ class Plan(NamedTuple):
 
     kernel: Pair
     padding: Pair
-    padded: Pair
-    room: int  # numbers in a padded image, and in what is read behind it
-    rows: int  # filters, filled up to what a block has
-    filters: int
+    height: int  # rows of a padded image
+    line: int  # columns, two vectors at least
+    pitch: int  # of a line of sums, with zeros on both sides
+    block: int  # rows in a block
+    rows: int  # of sums, filled up to whole blocks
 
 
 def fits(dtype: np.dtype, channels: int, filters: int, window: Window) -> bool:
     """Whether the filters fill half a register at most, and a row of outputs one."""
     one = lanes(dtype)
-    steps = window.stride == window.dilation == (1, 1)
-    return steps and filters <= min(one // 2, ROWS[-1]) and window.out[1] >= one
+    steps = window.stride == window.dilation == (1, 1) and min(window.padding) >= 0
+    long = min(window.out[1], window.size[1]) >= one
+    return steps and filters <= min(one // 2, MOST) and long
 
 
 def conv(x: Array, w: Array, window: Window) -> Array:
@@ -54,23 +60,49 @@ def conv(x: Array, w: Array, window: Window) -> Array:
 
     Shapes. x (N,C,H,W), w (F,C,U,V) -> (N,F,I,J), channels-last in memory.
     """
+    return _convolve(x, w, window)
+
+
+def conv_dx(gy: Array, w: Array, window: Window) -> Array:
+    """gx[n,c,h,w]: gy convolved with w turned by 180 degrees, channels for filters.
+
+    Shapes. gy (N,F,I,J), w (F,C,U,V) -> (N,C,H,W), channels-last in memory.
+    """
+    turned = w.transpose(1, 0, 2, 3)[:, :, ::-1, ::-1]
+    return _convolve(gy, turned, window.turned())
+
+
+def _convolve(x: Array, w: Array, window: Window) -> Array:
+    """``conv``, of images in either order."""
     filters, channels, u, v = w.shape
-    one = lanes(x.dtype)
-    rows = next(n for n in ROWS if n >= filters)
-    height, width = window.out[0] + u - 1, window.out[1] + v - 1
-    room = height * channels * width + 2 * one + v
-    by = Plan(window.kernel, window.padding, (height, width), room, rows, filters)
-    taps = np.zeros((rows, u, channels, v), w.dtype)
-    taps[:filters] = w.transpose(0, 2, 1, 3)
+    one, sums = lanes(x.dtype), v * filters
+    line = max(x.shape[3], 2 * one)
+    size = min((LOW, MIDDLE, HIGH), key=lambda n: filled(sums, n))
+    by = Plan(
+        window.kernel,
+        window.padding,
+        window.out[0] + u - 1,
+        line,
+        filled(line + 2 * v, one),
+        size,
+        filled(sums, size),
+    )
+    taps = np.zeros((u * channels, by.rows), w.dtype)
+    taps[:, :sums] = w.transpose(2, 1, 3, 0).reshape(-1, sums)
     y = empty((len(x), *window.out, filters), x.dtype)
+    last = is_channels_last(x)
     run(
-        _convolve,
+        _rows,
         len(x) * window.out[0],
-        np.ascontiguousarray(x),
+        x.transpose(0, 2, 3, 1) if last else np.ascontiguousarray(x),
+        last,
         taps.reshape(-1),
         y,
         by,
-        scratch=(room + 2 * rows * one, x.dtype),
+        scratch=(
+            by.height * channels * line + by.rows * by.pitch + filters * (line + one),
+            x.dtype,
+        ),
         work=y.size * u * v * channels // PRODUCTS,
     )
     return images(y)
@@ -85,7 +117,7 @@ def conv_dw(x: Array, gy: Array, window: Window) -> Array:
     Shapes. x (N,C,H,W), gy (N,F,I,J) -> (F,C,U,V).
     """
     (u, v), channels, filters = window.kernel, x.shape[1], gy.shape[1]
-    if filters not in ROWS:
+    if filters not in GRADIENTS:
         return direct.conv_dw(x, gy, window)
     by = direct.plan(window, channels, filters, x.dtype)
     parts = max(1, min(get_num_threads(), len(x)))
@@ -128,49 +160,86 @@ def _weight_sums(first, last, scratch, x, gy, total, by):  # type: ignore[no-unt
 
 
 @as_written
-def _convolve(first, last, scratch, x, taps, y, by):  # type: ignore[no-untyped-def]
+def _rows(first, last, scratch, x, turned, taps, y, by):  # type: ignore[no-untyped-def]
     """Rows first..last-1 of the outputs of all images."""
     height, count, filters = y.shape[1:]
-    channels, line = x.shape[1], by.padded[1]
-    one = BITS // 8 // y.itemsize
-    depth = (by.kernel[0] * channels, by.kernel[1])
-    tile = scratch[by.room : by.room + by.rows * 2 * one].reshape(by.rows, 2 * one)
-    here = -1
+    channels, one = x.shape[3] if turned else x.shape[1], BITS // 8 // y.itemsize
+    sums = by.height * channels * by.line
+    moved = sums + by.rows * by.pitch
+    zeros(scratch, sums, by.rows * by.pitch)
+    pixels, here = y.reshape(-1), -1
     for row in range(first, last):
         n, i = row // height, row % height
         if n != here:
-            _pad(x, n, scratch, by)
+            _lines(x, turned, n, scratch, by)
             here = n
-        for k in range(0, count, 2 * one):
-            j = max(min(k, count - 2 * one), 0)  # may overlap the block before
-            a = (taps, 0, depth[0] * depth[1], depth[1], 1)
-            b = (scratch, i * channels * line + j, line, 1)
-            c = (scratch, by.room, 2 * one)
-            if by.rows == 4:
-                block(4, 2, depth, a, b, c, False)
-            elif by.rows == 6:
-                block(6, 2, depth, a, b, c, False)
-            else:
-                block(8, 2, depth, a, b, c, False)
-            out = y[n, i, j : j + 2 * one]
-            for p in range(len(out)):
-                for f in range(filters):
-                    out[p, f] = tile[f, p]
+        _sum_rows(i, channels, scratch, sums, taps, by)
+        for f in range(filters):
+            for k in range(0, count, one):
+                j = min(k, count - one)
+                at = sums + f * by.pitch + by.kernel[1] - by.padding[1] + j
+                total = load(scratch, at)
+                for v in range(1, by.kernel[1]):
+                    total = total + load(scratch, at + v * (filters * by.pitch + 1))
+                store(scratch, moved + f * count + j, total)
+            at, to = moved + f * count, row * count * filters + f
+            for j in range(count):
+                pixels[to + j * filters] = scratch[at + j]
 
 
 @as_written
-def _pad(x, n, scratch, by):  # type: ignore[no-untyped-def]
-    """Image n as (rows, channels, columns), with zeros around it."""
-    channels, height, width = x.shape[1:]
-    pixels, line, left = x.reshape(-1), by.padded[1], by.padding[1]
-    for row in range(by.padded[0]):
-        h = row - by.padding[0]
-        for c in range(channels):
-            to = (row * channels + c) * line
-            if 0 <= h < height:
-                at = ((n * channels + c) * height + h) * width
-                zeros(scratch, to, left)
-                copy(scratch, to + left, pixels, at, width)
-                zeros(scratch, to + left + width, line - left - width)
+def _sum_rows(i, channels, scratch, sums, taps, by):  # type: ignore[no-untyped-def]
+    """p of row i of the outputs."""
+    one, depth = BITS // 8 // scratch.itemsize, (1, by.kernel[0] * channels)
+    for k in range(0, by.line, 2 * one):
+        j = min(k, by.line - 2 * one)
+        b = (scratch, i * channels * by.line + j, 0, by.line)
+        for r in range(0, by.rows, by.block):
+            a = (taps, r, 1, 0, by.rows)
+            c = (scratch, sums + r * by.pitch + by.kernel[1] + j, by.pitch)
+            if by.block == LOW:
+                block(LOW, 2, depth, a, b, c, False)
+            elif by.block == MIDDLE:
+                block(MIDDLE, 2, depth, a, b, c, False)
             else:
-                zeros(scratch, to, line)
+                block(HIGH, 2, depth, a, b, c, False)
+
+
+@as_written
+def _lines(x, turned, n, scratch, by):  # type: ignore[no-untyped-def]
+    """Image n as (rows, channels, columns), with rows of zeros around it."""
+    if turned:
+        height, width, channels = x.shape[1:]
+    else:
+        channels, height, width = x.shape[1:]
+    pixels, size = x.reshape(-1), channels * by.line
+    for row in range(by.height):
+        h, to = row - by.padding[0], row * size
+        if h < 0 or h >= height:
+            zeros(scratch, to, size)
+        elif turned:
+            at = (n * height + h) * width * channels
+            _turn_row(pixels, at, channels, width, scratch, to, by.line)
+        else:
+            for c in range(channels):
+                at = ((n * channels + c) * height + h) * width
+                copy(scratch, to + c * by.line, pixels, at, width)
+                zeros(scratch, to + c * by.line + width, by.line - width)
+
+
+@as_written
+def _turn_row(x, at, channels, width, out, to, line):  # type: ignore[no-untyped-def]
+    """A row of an image that lies channels last, in squares if there is one."""
+    one = BITS // 8 // x.itemsize
+    if line > width:
+        zeros(out, to, channels * line)
+    if channels < one:
+        for c in range(channels):
+            for j in range(width):
+                out[to + c * line + j] = x[at + j * channels + c]
+    else:
+        for q in range(0, width, one):
+            j = min(q, width - one)
+            for k in range(0, channels, one):
+                c = min(k, channels - one)
+                turn(out, to + c * line + j, line, x, at + j * channels + c, channels)

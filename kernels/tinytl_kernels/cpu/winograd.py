@@ -87,7 +87,7 @@ def fits(dtype: np.dtype, channels: int, filters: int, window: Window) -> bool:
         dtype == np.float32
         and window.kernel == (3, 3)
         and window.stride == window.dilation == (1, 1)
-        and max(window.padding) <= 2
+        and all(0 <= p <= 2 for p in window.padding)
         and channels % step == filters % step == 0
     )
 
