@@ -8,6 +8,7 @@ from tinytl_kernels.shapes import window
 
 OTHERS = [name for name in available() if name != "plain"]
 SHAPES = [(3, 5, 4, 7), (2, 1, 3, 3), (1, 3, 1, 1), (4, 3), (2, 3, 6), (2, 2, 2, 3, 2)]
+SHAPES += [(2, 3, 5, 9), (2, 4, 8, 8)]  # planes that are no whole vectors, and that are
 
 
 def channels_last(x):
@@ -79,10 +80,22 @@ def test_lines_and_what_their_derivatives_need(kernels, dtype, shape, order, rel
         agree(ours, theirs, dtype, size=10)
 
 
+@pytest.mark.parametrize("shape", [(3, 5, 4, 7), (2, 4, 8, 8), (2, 3, 5, 9)])
+@pytest.mark.parametrize("order", ["first", "last"])
+def test_large_results_go_past_the_caches(dtype, shape, order, monkeypatch):
+    norm = pytest.importorskip("tinytl_kernels.cpu.norm")
+    x, g, h = map(ORDERS[order], drawn(shape, dtype, 3))
+    by, weights = some_line(shape[1], dtype, True), drawn((4, shape[1]), dtype, 1)[0]
+    expected = norm.line(x, by), norm.line_mix2(h, g, x, by, weights)
+    monkeypatch.setattr(norm, "STREAMED", 0)
+    found = norm.line(x, by), norm.line_mix2(h, g, x, by, weights)
+    assert all(map(np.array_equal, found, expected))
+
+
 @pytest.mark.parametrize("order", ["first", "last"])
 def test_many_pixels_are_summed_as_well_as_few(kernels, dtype, order):
     """Also where rows do not come out even, and where threads share the work."""
-    x, g, h = map(ORDERS[order], drawn((7, 16, 37, 29), dtype, 3))
+    x, g, h = map(ORDERS[order], drawn((7, 16, 73, 59), dtype, 3))
     by = some_line(16, dtype, True)
     for ours, theirs in (
         (kernels.line_sums(g, x, by), plain.line_sums(g, x, by)),

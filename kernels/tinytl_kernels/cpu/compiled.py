@@ -1,4 +1,4 @@
-"""What all compiled loops share: how they are compiled, and ReLU."""
+"""What all compiled loops share: how they are compiled."""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,19 +31,3 @@ as_written: Callable[[Callable[..., Any]], Any] = numba.njit(**UNCOUNTED)
 inlined: Callable[[Callable[..., Any]], Any] = numba.njit(forceinline=True, **UNCOUNTED)
 
 NOTHING = np.float32(0)  # becomes a float64 where it meets one
-
-
-@compiled
-def gated(g, x, mean, scale, shift, relu):  # type: ignore[no-untyped-def]
-    """g where the line through x is above 0, or `relu` is None; else 0."""
-    if relu is None:
-        return g
-    return g if (x - mean) * scale + shift > NOTHING else NOTHING
-
-
-@compiled
-def bent(y, relu):  # type: ignore[no-untyped-def]
-    """max(0, y), or y if `relu` is None."""
-    if relu is None:
-        return y
-    return NOTHING if y < NOTHING else y

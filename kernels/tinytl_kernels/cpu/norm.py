@@ -1,31 +1,36 @@
 """Normalisation in compiled loops; what each kernel computes is told in plain/norm.py.
 
-The two orders that x can have in memory need two forms of every loop:
+Two orders that x can have in memory:
 
     lanes    channels last: x is a matrix with a column for each channel. So that also
-             a few channels fill the processor's registers, some of its rows are put
-             into one, of about LANES numbers, and the channels' weights repeated.
+             a few channels fill whole vectors, some of its rows are put into one, of
+             LANES numbers or so, and the channels' weights repeated.
     planes   (N,C,...): the H * W values of a channel are neighbours, with one weight.
+
+All wait for memory. So the loops are written in vectors, which the compiler does not
+find where it cannot prove that the result overlaps none of ten rows of weights. And a
+result that the caches cannot hold, together with what it is made from, is streamed past
+them.
 
 Sums are kept in float64. They are taken in a number of chunks that depends on nothing,
 so that they are the same for any number of threads.
 """
 
+import math
 from typing import Any
 
 import numpy as np
 
-from .. import plain
 from ..line import Line
-from ..memory import empty
+from ..memory import STREAMED, empty
 from ..threads import run
-from . import norm_lanes, norm_planes
+from . import norm_each, norm_lanes, norm_planes, simd
 from .norm_lanes import CHUNKS
 
 Array = np.ndarray
 
 LANES = 512  # numbers in a row, channels last
-SMALL = 1 << 14  # numbers that NumPy adds to before a compiled loop has started
+SUMMED = 64  # the same for sums, which then read one number after another
 PLANE = 32  # values below which a plane is too short a loop
 
 
@@ -66,7 +71,7 @@ def line_mix(g: Array, x: Array, by: Line, weights: Array) -> Array:
 
 def line_mix_gated(g: Array, x: Array, by: Line, weights: Array) -> Array:
     """u g + v + w c behind the ReLU: see plain.line_mix_gated."""
-    return _each("gated", by, weights, x, g)
+    return _each("mix_gated", by, weights, x, g)
 
 
 def line_mix2(h: Array, g: Array, x: Array, by: Line, weights: Array) -> Array:
@@ -75,9 +80,7 @@ def line_mix2(h: Array, g: Array, x: Array, by: Line, weights: Array) -> Array:
 
 
 def add_per_channel(x: Array, b: Array) -> Array:
-    """x + b: see plain.add_per_channel, which does small ones sooner."""
-    if x.size < SMALL:
-        return plain.add_per_channel(x, b)
+    """x + b: see plain.add_per_channel."""
     return line(x, Line(np.zeros_like(b), np.ones_like(b), b, False))
 
 
@@ -93,27 +96,37 @@ def sum_per_channel(x: Array) -> Array:
 def _each(loop: str, by: Line, weights: Any, *arrays: Array) -> Array:
     """An array like the first, each value computed from those at its place."""
     x = arrays[0]
-    rows = np.array([by.mean, by.scale, by.shift, *weights], x.dtype)
     if not x.size:
         return np.empty_like(x)
-    if _in_lanes(x):
-        y = empty((len(x), *x.shape[2:], x.shape[1]), x.dtype)
-        lanes = _lanes(rows, x)
-        seen = [a.reshape(-1, lanes.shape[1]) for a in (y, *map(_last, arrays))]
+    rows = np.array([by.mean, by.scale, by.shift, *weights], x.dtype)
+    in_lanes = _in_lanes(x)
+    flat = [_flat(a, in_lanes) for a in arrays]
+    y = empty(_turned(x).shape if in_lanes else x.shape, x.dtype)
+    rows = _lanes(rows, x.size, LANES) if in_lanes else rows
+    size = rows.shape[1] if in_lanes else math.prod(x.shape[2:])
+    past = (len(arrays) + 1) * x.nbytes > STREAMED or None
+
+    def compute(y: Array, *flat: Array) -> None:
         run(
-            norm_lanes.LOOPS[loop],
-            len(seen[0]),
-            lanes,
+            norm_each.LOOPS[loop],
+            len(y) // size,
+            (size, rows.shape[1], simd.lanes(x.dtype)),
+            None if in_lanes else 1,
+            past,
             by.relu or None,
-            *seen,
-            work=x.size,
+            rows.reshape(-1),
+            y,
+            *flat,
+            work=len(y),
         )
-        return y.transpose(0, y.ndim - 1, *range(1, y.ndim - 1))
-    y = empty(x.shape, x.dtype)
-    seen = [np.ascontiguousarray(a).reshape(*x.shape[:2], -1) for a in (y, *arrays)]
-    planes = len(x) * x.shape[1]
-    run(norm_planes.LOOPS[loop], planes, rows, by.relu or None, *seen, work=x.size)
-    return y
+
+    compute(y.reshape(-1), *flat)
+    rest = x.size % size
+    if rest:
+        more = [np.resize(a[-rest:], size) for a in (y.reshape(-1), *flat)]
+        compute(*more)
+        y.reshape(-1)[-rest:] = more[0][:rest]
+    return y.transpose(0, y.ndim - 1, *range(1, y.ndim - 1)) if in_lanes else y
 
 
 def _sums(loop: str, count: int, by: Line, *arrays: Array) -> Array:
@@ -121,15 +134,28 @@ def _sums(loop: str, count: int, by: Line, *arrays: Array) -> Array:
     x = arrays[0]
     rows = np.array([by.mean, by.scale, by.shift], x.dtype)
     in_lanes = _in_lanes(x)
-    if in_lanes:
-        rows = _lanes(rows, x)
-        seen = [_last(a).reshape(-1, rows.shape[1]) for a in arrays]
-    else:
-        seen = [np.ascontiguousarray(a).reshape(*x.shape[:2], -1) for a in arrays]
+    flat = [_flat(a, in_lanes) for a in arrays]
+    rows = _lanes(rows, x.size, SUMMED) if in_lanes else rows
     totals = empty((CHUNKS, count, rows.shape[1]), np.float64)
     totals[:] = 0
-    form = norm_lanes.LOOPS[loop] if in_lanes else norm_planes.LOOPS[loop]
-    run(form, CHUNKS, rows, by.relu or None, totals, *seen, work=x.size)
+    step, relu = simd.lanes(x.dtype), by.relu or None
+    last = relu, rows.reshape(-1), totals
+    if in_lanes:
+        size = rows.shape[1]
+        form, scratch = norm_lanes.LOOPS[loop], (count * size, x.dtype)
+        run(form, CHUNKS, step, *last, *flat, work=x.size, scratch=scratch)
+        rest = x.size % size
+        if rest:  # what fills the row up adds nothing: x is its mean, g and h are 0
+            more = [rows[0].copy(), *np.zeros((len(flat) - 1, size), x.dtype)]
+            for row, a in zip(more, flat, strict=True):
+                row[:rest] = a[-rest:]
+            run(form, CHUNKS, step, *last, *more, work=0, scratch=scratch)
+    else:
+        size = math.prod(x.shape[2:])
+        new = (np.arange(step) >= step - size % step).astype(x.dtype)
+        masked = new if size % step else None
+        form = norm_planes.LOOPS[loop]
+        run(form, CHUNKS, step, masked, size, *last, *flat, work=x.size)
     return totals.reshape(CHUNKS, count, -1, x.shape[1]).sum(axis=(0, 2))
 
 
@@ -138,21 +164,25 @@ def _in_lanes(x: Array) -> bool:
     return short or _turned(x).flags.c_contiguous
 
 
-def _last(x: Array) -> Array:
-    return np.ascontiguousarray(_turned(x))
+def _flat(x: Array, in_lanes: bool) -> Array:
+    return np.ascontiguousarray(_turned(x) if in_lanes else x).reshape(-1)
 
 
 def _turned(x: Array) -> Array:
     return x.transpose(0, *range(2, x.ndim), 1)
 
 
-def _lanes(rows: Array, x: Array) -> Array:
-    """The channels' weights, repeated as often as pixels go into one row of lanes."""
+def _lanes(rows: Array, count: int, about: int) -> Array:
+    """The channels' weights, repeated to fill whole vectors, `about` so many numbers.
+
+    If possible the row fits into the `count` numbers a whole number of times.
+    """
     channels = rows.shape[1]
-    pixels = x.size // channels
-    repeats = max(LANES // channels, 1)
-    while pixels % repeats:
-        repeats -= 1
-    lanes = empty((len(rows), repeats * channels), rows.dtype)
-    lanes.reshape(len(rows), repeats, channels)[:] = rows[:, None]
-    return lanes
+    unit = math.lcm(channels, norm_lanes.UNROLLED * simd.lanes(rows.dtype))
+    most = times = max(about // unit, 1)
+    while times and count % (times * unit):
+        times -= 1
+    repeats = (times or most) * unit // channels
+    lanes = empty((len(rows), repeats, channels), rows.dtype)
+    lanes[:] = rows[:, None]
+    return lanes.reshape(len(rows), -1)

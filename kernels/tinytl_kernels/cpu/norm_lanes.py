@@ -1,130 +1,123 @@
-"""Loops of norm.py for images that are channels last: matrices of lanes.
+"""Sums of norm.py for images that are channels last: rows of lanes.
 
-`by` holds the lanes' mean, scale, shift and weights, `relu` is 1 or None: each case is
-compiled by itself, without a question in the loop. Totals are (chunk, sum, lane).
+`by` holds the lanes' mean, scale and shift, one kind after the other, `relu` is 1 or
+None. Totals are (chunk, sum, lane). All other arrays are flat. A thread adds up some
+rows in the dtype of x, in `part`, before they go to float64. In moments and sums, where
+nothing but memory should limit, UNROLLED vectors of a row stay in registers meanwhile,
+and so their sums do not wait for one another either.
 """
 
-import numpy as np
-
-from .compiled import NOTHING, bent, compiled, gated
+from .compiled import as_written, inlined
+from .norm_vectors import gated
+from .simd import load, store, zero
 
 CHUNKS = 32  # partial sums of a channel
-TOGETHER = 8  # rows that are added up in the dtype of x before they go to float64
+TOGETHER = 4096  # numbers that are added up in the dtype of x
+UNROLLED = 4
 
 
-@compiled
-def _line(first, last, by, relu, y, x):  # type: ignore[no-untyped-def]
-    mean, scale, shift = by[0], by[1], by[2]
-    for row in range(first, last):
-        for k in range(len(mean)):
-            y[row, k] = bent((x[row, k] - mean[k]) * scale[k] + shift[k], relu)
-
-
-@compiled
-def _mix(first, last, by, relu, y, x, g):  # type: ignore[no-untyped-def]
-    mean, scale, shift, u, v, w = by[0], by[1], by[2], by[3], by[4], by[5]
-    for row in range(first, last):
-        for k in range(len(mean)):
-            kept = gated(g[row, k], x[row, k], mean[k], scale[k], shift[k], relu)
-            y[row, k] = u[k] * kept + v[k] + w[k] * (x[row, k] - mean[k])
-
-
-@compiled
-def _gated(first, last, by, relu, y, x, g):  # type: ignore[no-untyped-def]
-    mean, scale, shift, u, v, w = by[0], by[1], by[2], by[3], by[4], by[5]
-    for row in range(first, last):
-        for k in range(len(mean)):
-            mixed = u[k] * g[row, k] + v[k] + w[k] * (x[row, k] - mean[k])
-            y[row, k] = gated(mixed, x[row, k], mean[k], scale[k], shift[k], relu)
-
-
-@compiled
-def _mix2(first, last, by, relu, y, x, g, h):  # type: ignore[no-untyped-def]
-    mean, scale, shift = by[0], by[1], by[2]
-    u, v, w, t = by[3], by[4], by[5], by[6]
-    for row in range(first, last):
-        for k in range(len(mean)):
-            kept = gated(g[row, k], x[row, k], mean[k], scale[k], shift[k], relu)
-            mixed = u[k] * kept + v[k] + w[k] * (x[row, k] - mean[k])
-            y[row, k] = mixed + t[k] * h[row, k]
-
-
-@compiled
-def _moments(first, last, by, relu, totals, x):  # type: ignore[no-untyped-def]
+@as_written
+def _moments(first, last, part, step, relu, by, totals, x):  # type: ignore[no-untyped-def]
+    size = totals.shape[2]
     for chunk in range(first, last):
-        row, end = len(x) * chunk // CHUNKS, len(x) * (chunk + 1) // CHUNKS
-        while row + TOGETHER <= end:
-            _moments_rows(row, TOGETHER, by[0], totals[chunk], x)
-            row += TOGETHER
-        while row < end:
-            _moments_rows(row, 1, by[0], totals[chunk], x)
-            row += 1
+        rows = _rows(chunk, len(x) // size, size)
+        for row in rows:
+            end = min(row + rows.step, rows.stop)
+            for k in range(0, size, UNROLLED * step):
+                a0, a1, a2, a3 = zero(x), zero(x), zero(x), zero(x)
+                b0, b1, b2, b3 = zero(x), zero(x), zero(x), zero(x)
+                for r in range(row, end):
+                    at = r * size
+                    a0, b0 = _moment(a0, b0, x, at, by, k)
+                    a1, b1 = _moment(a1, b1, x, at, by, k + step)
+                    a2, b2 = _moment(a2, b2, x, at, by, k + 2 * step)
+                    a3, b3 = _moment(a3, b3, x, at, by, k + 3 * step)
+                _keep(part, k, step, a0, a1, a2, a3)
+                _keep(part, size + k, step, b0, b1, b2, b3)
+            _add(totals, chunk, part)
 
 
-@compiled
-def _moments_rows(row, count, start, totals, x):  # type: ignore[no-untyped-def]
-    sums, squares = totals[0], totals[1]
-    for k in range(len(start)):
-        total, square = NOTHING, NOTHING
-        for r in range(row, row + count):
-            away = x[r, k] - start[k]
-            total += away
-            square += away * away
-        sums[k] += total
-        squares[k] += square
+@inlined
+def _moment(a, b, x, at, by, k):  # type: ignore[no-untyped-def]
+    c = load(x, at + k) - load(by, k)
+    return a + c, b + c * c
 
 
-@compiled
-def _sums(first, last, by, relu, totals, x, g):  # type: ignore[no-untyped-def]
+@as_written
+def _sums(first, last, part, step, relu, by, totals, x, g):  # type: ignore[no-untyped-def]
+    size = totals.shape[2]
     for chunk in range(first, last):
-        row, end = len(x) * chunk // CHUNKS, len(x) * (chunk + 1) // CHUNKS
-        while row + TOGETHER <= end:
-            _sums_rows(row, TOGETHER, by, relu, totals[chunk], x, g)
-            row += TOGETHER
-        while row < end:
-            _sums_rows(row, 1, by, relu, totals[chunk], x, g)
-            row += 1
+        rows = _rows(chunk, len(x) // size, size)
+        for row in rows:
+            end = min(row + rows.step, rows.stop)
+            for k in range(0, size, UNROLLED * step):
+                a0, a1, a2, a3 = zero(x), zero(x), zero(x), zero(x)
+                b0, b1, b2, b3 = zero(x), zero(x), zero(x), zero(x)
+                for r in range(row, end):
+                    at = r * size
+                    a0, b0 = _sum(a0, b0, x, g, at, by, size, k, relu)
+                    a1, b1 = _sum(a1, b1, x, g, at, by, size, k + step, relu)
+                    a2, b2 = _sum(a2, b2, x, g, at, by, size, k + 2 * step, relu)
+                    a3, b3 = _sum(a3, b3, x, g, at, by, size, k + 3 * step, relu)
+                _keep(part, k, step, a0, a1, a2, a3)
+                _keep(part, size + k, step, b0, b1, b2, b3)
+            _add(totals, chunk, part)
 
 
-@compiled
-def _sums_rows(row, count, by, relu, totals, x, g):  # type: ignore[no-untyped-def]
-    mean, scale, shift = by[0], by[1], by[2]
-    sums, along = totals[0], totals[1]
-    for k in range(len(mean)):
-        total, moment = NOTHING, NOTHING
-        for r in range(row, row + count):
-            kept = gated(g[r, k], x[r, k], mean[k], scale[k], shift[k], relu)
-            total += kept
-            moment += kept * (x[r, k] - mean[k])
-        sums[k] += total
-        along[k] += moment
+@inlined
+def _sum(a, b, x, g, at, by, size, k, relu):  # type: ignore[no-untyped-def]
+    c = load(x, at + k) - load(by, k)
+    scale, shift = load(by, size + k), load(by, 2 * size + k)
+    kept = gated(load(g, at + k), c, scale, shift, relu)
+    return a + kept, b + kept * c
 
 
-@compiled
-def _sums2(first, last, by, relu, totals, x, g, h):  # type: ignore[no-untyped-def]
-    mean, scale, shift = by[0], by[1], by[2]
-    part = np.zeros((5, len(mean)), x.dtype)
+@as_written
+def _sums2(first, last, part, step, relu, by, totals, x, g, h):  # type: ignore[no-untyped-def]
+    size = totals.shape[2]
     for chunk in range(first, last):
-        end = len(x) * (chunk + 1) // CHUNKS
-        for row in range(len(x) * chunk // CHUNKS, end):
-            for k in range(len(mean)):
-                away = x[row, k] - mean[k]
-                kept = gated(g[row, k], x[row, k], mean[k], scale[k], shift[k], relu)
-                part[0, k] += kept
-                part[1, k] += kept * away
-                part[2, k] += h[row, k]
-                part[3, k] += h[row, k] * away
-                part[4, k] += h[row, k] * kept
-            if row % TOGETHER == 0 or row == end - 1:
-                totals[chunk] += part
-                part[:] = 0
+        rows = _rows(chunk, len(x) // size, size)
+        for row in rows:
+            end = min(row + rows.step, rows.stop)
+            for k in range(0, size, step):
+                s0, s1, s2, s3, s4 = zero(x), zero(x), zero(x), zero(x), zero(x)
+                mean, scale = load(by, k), load(by, size + k)
+                shift = load(by, 2 * size + k)
+                for r in range(row, end):
+                    c = load(x, r * size + k) - mean
+                    kept = gated(load(g, r * size + k), c, scale, shift, relu)
+                    other = load(h, r * size + k)
+                    s0, s1 = s0 + kept, s1 + kept * c
+                    s2, s3, s4 = s2 + other, s3 + other * c, s4 + other * kept
+                for i, s in enumerate((s0, s1, s2, s3, s4)):
+                    store(part, i * size + k, s)
+            _add(totals, chunk, part)
+
+
+@inlined
+def _rows(chunk, rows, size):  # type: ignore[no-untyped-def]
+    """The chunk's share of so many rows, as far apart as many are added up together."""
+    together = max(TOGETHER // size, 1)
+    return range(rows * chunk // CHUNKS, rows * (chunk + 1) // CHUNKS, together)
+
+
+@inlined
+def _keep(part, k, step, s0, s1, s2, s3):  # type: ignore[no-untyped-def]
+    for i, s in enumerate((s0, s1, s2, s3)):
+        store(part, k + i * step, s)
+
+
+@inlined
+def _add(totals, chunk, part):  # type: ignore[no-untyped-def]
+    """Add what was summed to the chunk's totals."""
+    size = totals.shape[2]
+    for i in range(totals.shape[1]):
+        to, more = totals[chunk, i], part[i * size : (i + 1) * size]
+        for k in range(size):
+            to[k] += more[k]
 
 
 LOOPS = {
-    "line": _line,
-    "mix": _mix,
-    "gated": _gated,
-    "mix2": _mix2,
     "moments": _moments,
     "sums": _sums,
     "sums2": _sums2,

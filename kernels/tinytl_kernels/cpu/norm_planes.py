@@ -1,136 +1,96 @@
-"""Loops of norm.py for images in the order (N,C,H,W): a channel's plane at a time.
+"""Sums of norm.py for images in the order (N,C,H,W): a channel's plane at a time.
 
-`by` holds the channels' mean, scale, shift and weights, `relu` is 1 or None. Totals are
-(chunk, sum, channel).
+`by` holds the channels' mean, scale and shift, one kind after the other, `relu` is 1 or
+None. Totals are (chunk, sum, channel). All other arrays are flat. The last vector of a
+plane begins earlier where it must, and `new` says which of its numbers were not counted
+before; None where planes are whole vectors.
 """
 
-from .compiled import NOTHING, bent, compiled, gated
+from .compiled import as_written, inlined
 from .norm_lanes import CHUNKS
+from .norm_vectors import everywhere, gated, total, where_positive
+from .simd import load, zero
 
-TOGETHER = 1024  # numbers that are added up in the dtype of x before they go to float64
-
-
-@compiled
-def _line(first, last, by, relu, y, x):  # type: ignore[no-untyped-def]
-    for plane in range(first, last):
-        n, c = divmod(plane, x.shape[1])
-        mean, scale, shift = by[0, c], by[1, c], by[2, c]
-        for k in range(x.shape[2]):
-            y[n, c, k] = bent((x[n, c, k] - mean) * scale + shift, relu)
+TOGETHER = 4096  # numbers that are added up in the dtype of x before they go to float64
 
 
-@compiled
-def _mix(first, last, by, relu, y, x, g):  # type: ignore[no-untyped-def]
-    for plane in range(first, last):
-        n, c = divmod(plane, x.shape[1])
-        mean, scale, shift = by[0, c], by[1, c], by[2, c]
-        u, v, w = by[3, c], by[4, c], by[5, c]
-        for k in range(x.shape[2]):
-            kept = gated(g[n, c, k], x[n, c, k], mean, scale, shift, relu)
-            y[n, c, k] = u * kept + v + w * (x[n, c, k] - mean)
-
-
-@compiled
-def _gated(first, last, by, relu, y, x, g):  # type: ignore[no-untyped-def]
-    for plane in range(first, last):
-        n, c = divmod(plane, x.shape[1])
-        mean, scale, shift = by[0, c], by[1, c], by[2, c]
-        u, v, w = by[3, c], by[4, c], by[5, c]
-        for k in range(x.shape[2]):
-            mixed = u * g[n, c, k] + v + w * (x[n, c, k] - mean)
-            y[n, c, k] = gated(mixed, x[n, c, k], mean, scale, shift, relu)
-
-
-@compiled
-def _mix2(first, last, by, relu, y, x, g, h):  # type: ignore[no-untyped-def]
-    for plane in range(first, last):
-        n, c = divmod(plane, x.shape[1])
-        mean, scale, shift = by[0, c], by[1, c], by[2, c]
-        u, v, w, t = by[3, c], by[4, c], by[5, c], by[6, c]
-        for k in range(x.shape[2]):
-            kept = gated(g[n, c, k], x[n, c, k], mean, scale, shift, relu)
-            mixed = u * kept + v + w * (x[n, c, k] - mean)
-            y[n, c, k] = mixed + t * h[n, c, k]
-
-
-@compiled
-def _moments(first, last, by, relu, totals, x):  # type: ignore[no-untyped-def]
+@as_written
+def _moments(first, last, step, new, size, relu, by, totals, x):  # type: ignore[no-untyped-def]
+    channels = totals.shape[2]
     for chunk in range(first, last):
-        for n in range(len(x) * chunk // CHUNKS, len(x) * (chunk + 1) // CHUNKS):
-            for c in range(x.shape[1]):
-                for k in range(0, x.shape[2], TOGETHER):
-                    part = _moments_part(x[n, c, k : k + TOGETHER], by[0, c])
-                    _add(totals[chunk], c, part)
+        for row in _rows(chunk, len(x) // size):
+            channel = row % channels
+            start = everywhere(by, channel)
+            for begin in range(row * size, row * size + size, TOGETHER):
+                end = min(begin + TOGETHER, row * size + size)
+                s0, s1 = zero(x), zero(x)
+                for k in range(begin, end, step):
+                    at = min(k, end - step)
+                    c = _new(load(x, at) - start, at < k, new)
+                    s0, s1 = s0 + c, s1 + c * c
+                totals[chunk, 0, channel] += total(s0)
+                totals[chunk, 1, channel] += total(s1)
 
 
-@compiled
-def _moments_part(x, start):  # type: ignore[no-untyped-def]
-    total, squares = NOTHING, NOTHING
-    for k in range(len(x)):
-        away = x[k] - start
-        total += away
-        squares += away * away
-    return total, squares
-
-
-@compiled
-def _sums(first, last, by, relu, totals, x, g):  # type: ignore[no-untyped-def]
+@as_written
+def _sums(first, last, step, new, size, relu, by, totals, x, g):  # type: ignore[no-untyped-def]
+    channels = totals.shape[2]
     for chunk in range(first, last):
-        for n in range(len(x) * chunk // CHUNKS, len(x) * (chunk + 1) // CHUNKS):
-            for c in range(x.shape[1]):
-                for k in range(0, x.shape[2], TOGETHER):
-                    xs, gs = x[n, c, k : k + TOGETHER], g[n, c, k : k + TOGETHER]
-                    _add(totals[chunk], c, _sums_part(by[:, c], relu, xs, gs))
+        for row in _rows(chunk, len(x) // size):
+            channel = row % channels
+            mean, scale = everywhere(by, channel), everywhere(by, channels + channel)
+            shift = everywhere(by, 2 * channels + channel)
+            for begin in range(row * size, row * size + size, TOGETHER):
+                end = min(begin + TOGETHER, row * size + size)
+                s0, s1 = zero(x), zero(x)
+                for k in range(begin, end, step):
+                    at = min(k, end - step)
+                    c = _new(load(x, at) - mean, at < k, new)
+                    kept = gated(load(g, at), c, scale, shift, relu)
+                    kept = _new(kept, at < k, new)
+                    s0, s1 = s0 + kept, s1 + kept * c
+                totals[chunk, 0, channel] += total(s0)
+                totals[chunk, 1, channel] += total(s1)
 
 
-@compiled
-def _sums_part(by, relu, x, g):  # type: ignore[no-untyped-def]
-    mean, scale, shift = by[0], by[1], by[2]
-    total, along = NOTHING, NOTHING
-    for k in range(len(x)):
-        kept = gated(g[k], x[k], mean, scale, shift, relu)
-        total += kept
-        along += kept * (x[k] - mean)
-    return total, along
-
-
-@compiled
-def _sums2(first, last, by, relu, totals, x, g, h):  # type: ignore[no-untyped-def]
+@as_written
+def _sums2(first, last, step, new, size, relu, by, totals, x, g, h):  # type: ignore[no-untyped-def]
+    channels = totals.shape[2]
     for chunk in range(first, last):
-        for n in range(len(x) * chunk // CHUNKS, len(x) * (chunk + 1) // CHUNKS):
-            for c in range(x.shape[1]):
-                for k in range(0, x.shape[2], TOGETHER):
-                    xs, gs = x[n, c, k : k + TOGETHER], g[n, c, k : k + TOGETHER]
-                    hs = h[n, c, k : k + TOGETHER]
-                    _add(totals[chunk], c, _sums2_part(by[:, c], relu, xs, gs, hs))
+        for row in _rows(chunk, len(x) // size):
+            channel = row % channels
+            mean, scale = everywhere(by, channel), everywhere(by, channels + channel)
+            shift = everywhere(by, 2 * channels + channel)
+            for begin in range(row * size, row * size + size, TOGETHER):
+                end = min(begin + TOGETHER, row * size + size)
+                s0, s1, s2, s3, s4 = zero(x), zero(x), zero(x), zero(x), zero(x)
+                for k in range(begin, end, step):
+                    at = min(k, end - step)
+                    c = _new(load(x, at) - mean, at < k, new)
+                    kept = gated(load(g, at), c, scale, shift, relu)
+                    kept = _new(kept, at < k, new)
+                    other = _new(load(h, at), at < k, new)
+                    s0, s1 = s0 + kept, s1 + kept * c
+                    s2, s3, s4 = s2 + other, s3 + other * c, s4 + other * kept
+                for i, s in enumerate((s0, s1, s2, s3, s4)):
+                    totals[chunk, i, channel] += total(s)
 
 
-@compiled
-def _sums2_part(by, relu, x, g, h):  # type: ignore[no-untyped-def]
-    mean, scale, shift = by[0], by[1], by[2]
-    s0, s1, s2, s3, s4 = NOTHING, NOTHING, NOTHING, NOTHING, NOTHING
-    for k in range(len(x)):
-        away = x[k] - mean
-        kept = gated(g[k], x[k], mean, scale, shift, relu)
-        s0 += kept
-        s1 += kept * away
-        s2 += h[k]
-        s3 += h[k] * away
-        s4 += h[k] * kept
-    return s0, s1, s2, s3, s4
+@inlined
+def _rows(chunk, rows):  # type: ignore[no-untyped-def]
+    """The chunk's share of so many rows."""
+    return range(rows * chunk // CHUNKS, rows * (chunk + 1) // CHUNKS)
 
 
-@compiled
-def _add(totals, c, part):  # type: ignore[no-untyped-def]
-    for k in range(len(part)):
-        totals[k, c] += part[k]
+@inlined
+def _new(v, again, new):  # type: ignore[no-untyped-def]
+    """v, or 0 where it was counted before if this vector begins earlier."""
+    if new is None:
+        return v
+    return where_positive(load(new, 0), v) if again else v
 
 
 LOOPS = {
-    "line": _line,
-    "mix": _mix,
-    "gated": _gated,
-    "mix2": _mix2,
     "moments": _moments,
     "sums": _sums,
     "sums2": _sums2,
