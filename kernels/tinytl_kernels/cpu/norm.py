@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import plain
 from ..line import Line
 from ..memory import STREAMED, empty
 from ..threads import run
@@ -31,6 +32,7 @@ Array = np.ndarray
 
 LANES = 512  # numbers in a row, channels last
 SUMMED = 64  # the same for sums, which then read one number after another
+SMALL = 1 << 14  # numbers that NumPy adds to before a compiled loop has started
 PLANE = 32  # values below which a plane is too short a loop
 
 
@@ -80,7 +82,9 @@ def line_mix2(h: Array, g: Array, x: Array, by: Line, weights: Array) -> Array:
 
 
 def add_per_channel(x: Array, b: Array) -> Array:
-    """x + b: see plain.add_per_channel."""
+    """x + b: see plain.add_per_channel, which does small ones sooner."""
+    if x.size < SMALL:
+        return plain.add_per_channel(x, b)
     return line(x, Line(np.zeros_like(b), np.ones_like(b), b, False))
 
 
