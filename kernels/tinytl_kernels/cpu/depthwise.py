@@ -2,24 +2,27 @@
 
 There is no sum over channels, so there is no matrix product in it: U * V products an
 output, of numbers that lie side by side in channels-last images, where one vector is
-some channels of one pixel. The limit is memory. Images are padded one at a time, as in
-direct.py. Where the channels are no whole number of vectors, the last vector overlaps
-the one before.
+some channels of one pixel. The limit is memory: what a row of outputs sees stays in the
+first cache until the next row comes, and nothing is copied, as slide.py needs no zeros
+around an image. Where the channels are no whole number of vectors, the last vector
+overlaps the one before.
+
+Usual filters slide as a whole (FORMS). All others, and those with gaps between their
+columns, are a sum of filters with one tap.
 
 Source: Howard et al. 2017, section 3.1.
 """
 
-import numba
 import numpy as np
 
 from ..memory import empty
-from ..shapes import Window
+from ..shapes import Pair, Window
 from ..threads import get_num_threads, run
-from .direct import plan
-from .direct_loops import pad
+from .compiled import as_written, inlined
 from .layout import channels_last, images
-from .product import ROWS, channelwise, filled
+from .product import filled
 from .simd import BITS, lanes
+from .slide import FORMS, slide, slide_back, slide_sums
 
 Array = np.ndarray
 
@@ -29,20 +32,15 @@ def conv(x: Array, w: Array, window: Window) -> Array:
 
     Shapes. x (N,C,H,W), w (C,1,U,V) -> (N,C,I,J), channels-last in memory.
     """
-    return _slide(x, w[:, 0].transpose(1, 2, 0), window)
+    return _slide(_convolve, x, w, window, window.out)
 
 
 def conv_dx(gy: Array, w: Array, window: Window) -> Array:
     """gx[n,c,h,w]: every output that saw the pixel, times the weight it used.
 
-    With a stride, zeros are put between the outputs' gradients; the rest is stride 1.
-
     Shapes. gy (N,C,I,J), w (C,1,U,V) -> (N,C,H,W), channels-last in memory.
     """
-    turned = w[:, 0].transpose(1, 2, 0)[::-1, ::-1]
-    if window.stride != (1, 1):
-        gy, window = _spaced(gy, window)
-    return _slide(gy, turned, window.turned())
+    return _slide(_convolve_back, gy, w, window, window.size)
 
 
 def conv_dw(x: Array, gy: Array, window: Window) -> Array:
@@ -57,48 +55,27 @@ def conv_dw(x: Array, gy: Array, window: Window) -> Array:
     channels, one = x_last.shape[3], lanes(x.dtype)
     columns = filled(channels, one)
     gw = np.zeros((parts, *window.kernel, columns), x.dtype)
-    by = plan(window, channels, channels, x.dtype)
-    run(
-        _weight_sums,
-        parts,
-        x_last,
-        gy_last,
-        gw,
-        by,
-        scratch=(by.room, x.dtype),
-        work=gy.size * window.kernel[0] * window.kernel[1],
-    )
+    work = gy.size * window.kernel[0] * window.kernel[1]
+    run(_weight_sums, parts, x_last, gy_last, gw, *_rule(window), work=work)
     total = gw.sum(axis=0)
     total[..., channels - one : channels] = total[..., columns - one :].copy()
     return np.ascontiguousarray(total[..., : x.shape[1]].transpose(2, 0, 1)[:, None])
 
 
-def _slide(x: Array, w: Array, window: Window) -> Array:
-    """Every channel of x with its own filter of w (U,V,C)."""
-    x_last, taps = _vectors(channels_last(x)), _vectors(w)
-    channels = taps.shape[2]
-    by = plan(window, channels, channels, x.dtype)
-    y = empty((len(x), *window.out, channels), x.dtype)
-    run(
-        _convolve,
-        len(x) * window.out[0],
-        x_last,
-        taps.reshape(-1),
-        y,
-        by,
-        scratch=(by.room, x.dtype),
-        work=y.size * window.kernel[0] * window.kernel[1],
-    )
-    return images(channels_last(images(y[..., : w.shape[2]])))
+def _slide(kernel, x, w, window, size):  # type: ignore[no-untyped-def]
+    """Images of `size`, what the kernel makes of x, each channel with its filter."""
+    x_last, taps = _vectors(channels_last(x)), _vectors(w[:, 0].transpose(1, 2, 0))
+    y = empty((len(x), *size, taps.shape[2]), x.dtype)
+    work = max(x.size, y.size) * window.kernel[0] * window.kernel[1]
+    run(kernel, len(x) * size[0], x_last, taps, y, *_rule(window), work=work)
+    return images(channels_last(images(y[..., : len(w)])))
 
 
-def _spaced(gy: Array, window: Window) -> tuple[Array, Window]:
-    """Outputs' gradients, with zeros where a window of stride 1 would have had more."""
-    out = tuple((n - 1) * s + 1 for n, s in zip(window.out, window.stride, strict=True))
-    spaced = images(np.zeros((len(gy), *out, gy.shape[1]), gy.dtype))
-    spaced[:, :, :: window.stride[0], :: window.stride[1]] = gy
-    steps = (1, 1), window.padding, window.dilation
-    return spaced, Window(window.size, window.kernel, *steps, (out[0], out[1]))
+def _rule(window: Window) -> tuple[tuple[Pair, ...], bool]:
+    """Stride, padding and dilation; and whether ``slide`` has the filter as a whole."""
+    (height, size), gap = window.kernel, window.dilation[1]
+    whole = (size, window.stride[1]) in FORMS and height <= size and gap == 1
+    return (window.stride, window.padding, window.dilation), whole
 
 
 def _vectors(x: Array) -> Array:
@@ -108,63 +85,158 @@ def _vectors(x: Array) -> Array:
     return np.ascontiguousarray(wide)
 
 
-@numba.njit(nogil=True, cache=True)
-def _convolve(first, last, scratch, x, taps, y, by):  # type: ignore[no-untyped-def]
+@as_written
+def _convolve(first, last, x, taps, y, rule, whole):  # type: ignore[no-untyped-def]
     """Rows first..last-1 of the outputs of all images."""
-    height, count, channels = y.shape[1:]
-    line, one = by.padded[1], BITS // 8 // y.itemsize
-    down, right = by.dilation[0] * line * channels, by.dilation[1] * channels
-    row_of_taps = by.kernel[1] * channels
-    out, step = y.reshape(-1), by.stride[1] * channels
-    here = -1
+    (_, stride), (_, left), _ = rule
+    width, channels = x.shape[2:]
+    size, count = taps.shape[1], y.shape[2]
+    pixels, filters, out = x.reshape(-1), taps.reshape(-1), y.reshape(-1)
+    one, more = BITS // 8 // y.itemsize, (size - 1) // stride
+    columns = (count + more, -left, width, -more, count)
     for row in range(first, last):
-        if row // height != here:
-            here = row // height
-            pad(x, here, scratch, by)
-        top = row % height * by.stride[0] * line * channels
+        rows, start, tap = _seen(row, x.shape, y.shape[1], taps.shape, rule)
         for k in range(0, channels, one):
             c = min(k, channels - one)
-            b = (taps, c, row_of_taps, channels)
-            whole = count // ROWS * ROWS
-            for j in range(0, whole, ROWS):
-                a = (scratch, top + j * step + c, step, down, right)
-                to = (out, (row * count + j) * channels + c, channels)
-                channelwise(ROWS, 1, by.kernel, a, b, to, False)
-            for j in range(whole, count):
-                a = (scratch, top + j * step + c, step, down, right)
-                to = (out, (row * count + j) * channels + c, channels)
-                channelwise(1, 1, by.kernel, a, b, to, False)
+            a = (pixels, start + c, channels)
+            b = (filters, tap + c, channels)
+            to = (out, row * count * channels + c, channels)
+            if whole:
+                slide(size, stride, rows, a, b, to, columns, False)
+            else:
+                _by_column(False, rows, a, b, to, (width, count), size, rule)
 
 
-@numba.njit(nogil=True, cache=True)
-def _weight_sums(first, last, scratch, x, gy, gw, by):  # type: ignore[no-untyped-def]
+@as_written
+def _convolve_back(first, last, gy, taps, gx, rule, whole):  # type: ignore[no-untyped-def]
+    """Rows first..last-1 of the gradients towards all images."""
+    (_, stride), (_, left), _ = rule
+    width, channels = gy.shape[2:]
+    size, count = taps.shape[1], gx.shape[2]
+    grads, filters, out = gy.reshape(-1), taps.reshape(-1), gx.reshape(-1)
+    one = BITS // 8 // gx.itemsize
+    steps = (count + left + stride - 1) // stride
+    columns = (steps, 0, width, -left, count)
+    for row in range(first, last):
+        rows, start, tap = _seen_by(row, gy.shape, gx.shape[1], taps.shape, rule)
+        for k in range(0, channels, one):
+            c = min(k, channels - one)
+            a = (grads, start + c, channels)
+            b = (filters, tap + c, channels)
+            to = (out, row * count * channels + c, channels)
+            if whole:
+                slide_back(size, stride, rows, a, b, to, columns, False)
+            else:
+                _by_column(True, rows, a, b, to, (width, count), size, rule)
+
+
+@as_written
+def _weight_sums(first, last, x, gy, gw, rule, whole):  # type: ignore[no-untyped-def]
     """Parts first..last-1 of the sum; a part has its share of the images."""
-    parts, u_size, v_size, columns = gw.shape
-    height, count, channels = gy.shape[1:]
-    line, one = by.padded[1], BITS // 8 // gy.itemsize
-    down, right = by.stride[0] * line * channels, by.stride[1] * channels
-    grads, sums = gy.reshape(-1), gw.reshape(-1)
-    step = by.dilation[1] * channels
+    (_, stride), (_, left), _ = rule
+    width, channels = x.shape[2:]
+    height, count = gy.shape[1:3]
+    size, parts = gw.shape[2], len(gw)
+    pixels, grads, sums = x.reshape(-1), gy.reshape(-1), gw.reshape(-1)
+    one, more = BITS // 8 // gy.itemsize, (size - 1) // stride
+    columns = (count + more, -left, width, count)
     for part in range(first, last):
-        for n in range(len(x) * part // parts, len(x) * (part + 1) // parts):
-            pad(x, n, scratch, by)
-            for u in range(u_size):
-                start = u * by.dilation[0] * line * channels
-                taps = (part * u_size + u) * v_size * columns
-                for k in range(0, channels, one):
-                    c = min(k, channels - one)
-                    b = (
-                        grads,
-                        n * height * count * channels + c,
-                        count * channels,
-                        channels,
-                    )
-                    for v in range(0, v_size, v_size if v_size in (3, 5) else 1):
-                        a = (scratch, start + v * step + c, step, down, right)
-                        to = (sums, taps + v * columns + k, columns)
-                        if v_size == 3:
-                            channelwise(3, 1, (height, count), a, b, to, True)
-                        elif v_size == 5:
-                            channelwise(5, 1, (height, count), a, b, to, True)
-                        else:
-                            channelwise(1, 1, (height, count), a, b, to, True)
+        begin = len(x) * part // parts * height
+        end = len(x) * (part + 1) // parts * height
+        for row in range(begin, end):
+            rows, start, tap = _seen(row, x.shape, height, gw.shape[1:], rule)
+            tap += part * gw[0].size
+            for k in range(0, channels, one):
+                c = min(k, channels - one)
+                a = (pixels, start + c, channels)
+                g = (grads, row * count * channels + c, channels)
+                to = (sums, tap + k, gw.shape[3])
+                if whole:
+                    slide_sums(size, stride, rows, a, g, to, columns)
+                else:
+                    _sums_by_column(rows, a, g, to, (width, count), size, rule)
+
+
+@inlined
+def _seen(row, images, count, filters, rule):  # type: ignore[no-untyped-def]
+    """Image rows that a row of outputs sees: (how many, steps), place, first tap.
+
+    The rows of all images are counted on; each image has `count` of outputs.
+    """
+    (stride, _), (top, _), (gap, _) = rule
+    _, height, width, channels = images
+    h, line = row % count * stride - top, filters[1] * filters[2]
+    u = max(-(h // gap), 0)
+    end = min(-((h - height) // gap), filters[0])
+    start = (row // count * height + h + u * gap) * width * channels
+    return (max(end - u, 0), gap * width * channels, line), start, u * line
+
+
+@inlined
+def _seen_by(row, outputs, count, filters, rule):  # type: ignore[no-untyped-def]
+    """Rows of outputs that saw a row of the image; as _seen."""
+    (stride, _), (top, _), (gap, _) = rule
+    _, height, width, channels = outputs
+    seen, tap, place, next_tap, next_place = 0, 0, 0, 0, 0
+    for u in range(filters[0]):
+        h = row % count + top - u * gap
+        if h % stride == 0 and 0 <= h // stride < height:
+            if seen == 0:
+                tap, place = u, h // stride
+            elif seen == 1:
+                next_tap, next_place = u - tap, h // stride - place
+            seen += 1
+    line, taps = width * channels, filters[1] * filters[2]
+    start = (row // count * height + place) * line
+    return (seen, next_place * line, next_tap * taps), start, tap * taps
+
+
+@inlined
+def _columns(v, width, count, stride, left, gap):  # type: ignore[no-untyped-def]
+    """Of the outputs of a row that see a pixel with tap v: number, first, its pixel."""
+    away = v * gap - left
+    first = max(-(away // stride), 0)
+    number = max(min(-((away - width) // stride), count) - first, 0)
+    return number, first, first * stride + away
+
+
+@as_written
+def _by_column(back, rows, a, b, c, widths, size, rule):  # type: ignore[no-untyped-def]
+    """``slide`` or ``slide_back``, tap by tap, with any stride and gaps."""
+    x, start, one = a
+    w, tap, _ = b
+    y, to, _ = c
+    (_, stride), (_, left), (_, gap) = rule
+    steps = (widths[1], 0, 0, 0, widths[1])
+    slide(1, 1, (0, 0, 0), a, b, c, steps, False)
+    width, count = (widths[1], widths[0]) if back else widths
+    for v in range(size):
+        number, near, far = _columns(v, width, count, stride, left, gap)
+        steps = (number, 0, number, 0, number)
+        for u in range(rows[0]):
+            line = start + u * rows[1]
+            weight = (w, tap + u * rows[2] + v * one, one)
+            if back:
+                p = (x, line + near * one, one)
+                q = (y, to + far * one, stride * one)
+            else:
+                p = (x, line + far * one, stride * one)
+                q = (y, to + near * one, one)
+            slide(1, 1, (1, 0, 0), p, weight, q, steps, True)
+
+
+@as_written
+def _sums_by_column(rows, a, g, b, widths, size, rule):  # type: ignore[no-untyped-def]
+    """``slide_sums``, tap by tap, with any stride and gaps."""
+    x, start, one = a
+    grads, grad, _ = g
+    sums, tap, step = b
+    (_, stride), (_, left), (_, gap) = rule
+    for v in range(size):
+        number, near, far = _columns(v, *widths, stride, left, gap)
+        steps = (number, 0, number, number)
+        for u in range(rows[0]):
+            pixels = (x, start + u * rows[1] + far * one, stride * one)
+            seers = (grads, grad + near * one, one)
+            to = (sums, tap + u * rows[2] + v * step, step)
+            slide_sums(1, 1, (1, 0, 0), pixels, seers, to, steps)

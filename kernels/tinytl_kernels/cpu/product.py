@@ -12,7 +12,8 @@ as many columns as the block is wide, one row of the panel after the other, fill
 with zeros. Then B streams through the first cache, and one panel serves all rows of A.
 """
 
-from typing import Any
+import functools
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -27,43 +28,38 @@ Array = np.ndarray
 ROWS, TALL = (4, 8) if BITS == 256 else (8, 16)  # 16 registers hold less than 32
 
 
-def _product(each: bool) -> Any:
-    """The products of ``block``, or of ``channelwise``, as instructions."""
+@intrinsic(prefer_literal=True)
+def _product(
+    typing: Any,
+    rows: Any,
+    vectors: Any,
+    depth: Any,
+    a: Any,
+    b: Any,
+    c: Any,
+    add: Any,
+) -> Any:
+    size = (rows.literal_value, vectors.literal_value)
 
-    @intrinsic(prefer_literal=True)
-    def product(
-        typing: Any,
-        rows: Any,
-        vectors: Any,
-        depth: Any,
-        a: Any,
-        b: Any,
-        c: Any,
-        add: Any,
-    ) -> Any:
-        size = (rows.literal_value, vectors.literal_value)
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        scalar = context.get_value_type(a[0].dtype)
+        vector = ir.VectorType(scalar, BITS // a[0].dtype.bitwidth)
+        depths = cgutils.unpack_tuple(builder, args[2])
+        matrices = []
+        for kind, value in zip((a, b, c), args[3:6], strict=True):
+            array, start, *steps = cgutils.unpack_tuple(builder, value)
+            place = address(context, builder, kind[0], array, start)
+            matrices.append((place, *steps))
+        left, right, out = matrices
+        sums = _sums(builder, vector, size, depths, left, right)
+        with builder.if_else(args[6]) as (adding, setting):
+            with adding:
+                _put(builder, sums, out, True)
+            with setting:
+                _put(builder, sums, out, False)
+        return context.get_dummy_value()
 
-        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            scalar = context.get_value_type(a[0].dtype)
-            vector = ir.VectorType(scalar, BITS // a[0].dtype.bitwidth)
-            depths = cgutils.unpack_tuple(builder, args[2])
-            matrices = []
-            for kind, value in zip((a, b, c), args[3:6], strict=True):
-                array, start, *steps = cgutils.unpack_tuple(builder, value)
-                place = address(context, builder, kind[0], array, start)
-                matrices.append((place, *steps))
-            left, right, out = matrices
-            sums = _sums(builder, vector, size, depths, left, right, each)
-            with builder.if_else(args[6]) as (adding, setting):
-                with adding:
-                    _put(builder, sums, out, True)
-                with setting:
-                    _put(builder, sums, out, False)
-            return context.get_dummy_value()
-
-        return types.void(rows, vectors, depth, a, b, c, add), emit
-
-    return product
+    return types.void(rows, vectors, depth, a, b, c, add), emit
 
 
 def _sums(
@@ -73,7 +69,6 @@ def _sums(
     depths: Any,
     left: Any,
     right: Any,
-    each: bool,
 ) -> Any:
     """Emit: the loops over k. Returns where the sums are; LLVM makes them registers."""
     (a, a_row, *a_steps), (b, *b_steps) = left, right
@@ -101,10 +96,7 @@ def _sums(
         ]
         for start, totals in zip(starts, sums, strict=True):
             place = builder.gep(start, [along])
-            if each:
-                wide = read(builder, place, vector)
-            else:
-                wide = spread(builder, builder.load(place), vector)
+            wide = spread(builder, builder.load(place), vector)
             for part, total in zip(panel, totals, strict=True):
                 term = builder.fmul(wide, part, flags=FUSED)
                 value = builder.fadd(builder.load(total), term, flags=FUSED)
@@ -133,7 +125,7 @@ def _beside(builder: Any, row: Any, j: int, vector: Any) -> Any:
     return builder.gep(row, [ir.Constant(ir.IntType(64), j * vector.count)])
 
 
-@compiled_as(_product(each=False))
+@compiled_as(_product)
 def block(
     rows: int,
     vectors: int,
@@ -163,32 +155,6 @@ def block(
     place = c0 + c_row * i + j
     with np.errstate(all="ignore"):  # rows that nobody will read may hold anything
         out[place] = numbers @ panels + (out[place] if add else 0)
-
-
-@compiled_as(_product(each=True))
-def channelwise(
-    rows: int,
-    vectors: int,
-    depth: tuple[int, int],
-    a: tuple[Array, int, int, int, int],
-    b: tuple[Array, int, int, int],
-    c: tuple[Array, int, int],
-    add: bool,
-) -> None:
-    """c[i, j] = sum over k of a[i, k, j] * b[k, j]; added to c if `add`.
-
-    As ``block``, but a has a vector of numbers, one for each j, where that has one for
-    all. `vectors` is 1.
-    """
-    (left, a0, a_row, *a_steps), (right, b0, *b_steps), (out, c0, c_row) = a, b, c
-    i, j = np.arange(rows)[:, None], np.arange(lanes(left.dtype))
-    outer, inner = (np.ravel(k) for k in np.indices(depth))
-    at = a0 + a_row * i + a_steps[0] * outer + a_steps[1] * inner
-    numbers = left[at[:, :, None] + j]
-    panels = right[b0 + (b_steps[0] * outer + b_steps[1] * inner)[:, None] + j]
-    place = c0 + c_row * i + j
-    with np.errstate(all="ignore"):
-        out[place] = (numbers * panels).sum(axis=1) + (out[place] if add else 0)
 
 
 def panel(columns: int, dtype: Any) -> int:
@@ -224,20 +190,66 @@ def multiply(rows, columns, depth, width, a, b, c, add):  # type: ignore[no-unty
                 block(TALL, 1, (1, depth), along, down, place, add)
 
 
-def pack(matrix: Array, width: int, overlap: bool = False) -> Array:
-    """(K, F) in panels of `width` columns, one after the other; flat.
+class Panels(NamedTuple):
+    """How a matrix is packed whose last panel may be a narrow one."""
 
-    The last panel is filled up with zeros; or, with `overlap`, it begins as far to the
-    left as it must to end with the matrix, if that is wide enough.
+    starts: Array  # first column of each panel
+    wide: int  # so many have two vectors, the others behind them one
+    columns: int  # of all panels together
+
+
+@functools.lru_cache(maxsize=256)
+def panels(columns: int, dtype: Any) -> Panels:
+    """Panels of two vectors as far as they go, and what is best for the rest.
+
+    The last one ends with the matrix, and begins further to the left if it must: these
+    columns are computed twice, and nothing is written beside the matrix. Only a matrix
+    narrower than a vector is filled up with zeros.
     """
+    one = lanes(dtype)
+    wide, rest = divmod(columns, 2 * one)
+    starts = [2 * one * q for q in range(wide)]
+    if rest > one and wide:
+        starts.append(columns - 2 * one)
+        wide += 1
+    elif rest > one:
+        starts += [0, columns - one]
+    elif rest:
+        starts.append(max(columns - one, 0))
+    return Panels(np.array(starts, np.intp), wide, (len(starts) + wide) * one)
+
+
+def pack_panels(matrix: Array, by: Panels) -> Array:
+    """(K, F) in these panels, one after the other; flat."""
+    one = lanes(matrix.dtype)
+    packed = np.zeros(len(matrix) * by.columns, matrix.dtype)
+    to = 0
+    for q, start in enumerate(by.starts):
+        part = matrix[:, start : start + (2 if q < by.wide else 1) * one]
+        size = len(matrix) * max(part.shape[1], one)
+        packed[to : to + size].reshape(len(matrix), -1)[:, : part.shape[1]] = part
+        to += size
+    return packed
+
+
+def unpack(columns: Array, by: Panels, number: int) -> Array:
+    """The matrix of so many columns whose panels lie side by side, (..., columns)."""
+    one = lanes(columns.dtype)
+    matrix = np.empty((*columns.shape[:-1], number), columns.dtype)
+    for q, start in enumerate(by.starts):
+        at, width = (2 * q, 2 * one) if q < by.wide else (by.wide + q, one)
+        width = min(width, number)
+        matrix[..., start : start + width] = columns[..., at * one : at * one + width]
+    return matrix
+
+
+def pack(matrix: Array, width: int) -> Array:
+    """(K, F) in panels of `width` columns, filled up with zeros; flat."""
     depth, filters = matrix.shape
     whole = filters // width
     packed = np.zeros((-(-filters // width), depth, width), matrix.dtype)
-    panels = matrix[:, : whole * width].reshape(depth, whole, width)
-    packed[:whole] = panels.transpose(1, 0, 2)
+    parts = matrix[:, : whole * width].reshape(depth, whole, width)
+    packed[:whole] = parts.transpose(1, 0, 2)
     if whole < len(packed):
-        if overlap and whole:
-            packed[whole] = matrix[:, filters - width :]
-        else:
-            packed[whole, :, : filters - whole * width] = matrix[:, whole * width :]
+        packed[whole, :, : filters - whole * width] = matrix[:, whole * width :]
     return packed.reshape(-1)
