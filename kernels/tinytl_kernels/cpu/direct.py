@@ -28,7 +28,7 @@ from ..threads import PRODUCTS, get_num_threads, run
 from . import direct_loops as loops
 from .layout import channels_last, images
 from .matmul import matmul
-from .product import TALL, filled, pack, panel
+from .product import TALL, filled, pack, pack_panels, panel, panels, unpack
 from .simd import lanes
 
 Array = np.ndarray
@@ -123,15 +123,16 @@ def _mix(x: Array, w: Array) -> Array:
 def _slide(x: Array, w: Array, window: Window) -> Array:
     """Convolution of x with w (U,V,C,F)."""
     u, v, channels, filters = w.shape
-    by = plan(window, channels, filters, x.dtype)
+    by, sheets = plan(window, channels, filters, x.dtype), panels(filters, x.dtype)
     y = empty((len(x), *window.out, filters), x.dtype)
     run(
         loops.convolve,
         len(x) * window.out[0],
         channels_last(x),
-        pack(w.reshape(u * v * channels, filters), by.width, overlap=True),
+        pack_panels(w.reshape(u * v * channels, filters), sheets),
         y,
         by,
+        sheets,
         scratch=(by.room + filled(window.out[1], TALL) * by.columns, x.dtype),
         work=y.size * u * v * channels // PRODUCTS,
     )
@@ -169,9 +170,9 @@ def conv_dw(x: Array, gy: Array, window: Window) -> Array:
     Shapes. x (N,C,H,W), gy (N,F,I,J) -> (F,C,U,V).
     """
     (u, v), channels, filters = window.kernel, x.shape[1], gy.shape[1]
-    by = plan(window, channels, filters, x.dtype)
+    by, sheets = plan(window, channels, filters, x.dtype), panels(filters, x.dtype)
     parts = max(1, min(get_num_threads(), len(x)))
-    total = np.zeros((parts, u, by.runs, filled(by.run, TALL), by.columns), x.dtype)
+    total = np.zeros((parts, u, by.runs, filled(by.run, TALL), sheets.columns), x.dtype)
     run(
         loops.weight_sums,
         parts,
@@ -179,9 +180,10 @@ def conv_dw(x: Array, gy: Array, window: Window) -> Array:
         channels_last(gy),
         total,
         by,
+        sheets,
         scratch=(by.room + by.out[0] * by.out[1] * by.columns, x.dtype),
         work=gy.size * u * v * channels // PRODUCTS,
     )
-    gw = total[:, :, :, : by.run, :filters].sum(axis=0)
-    taps = gw.reshape(u, v, channels, filters)
+    gw = unpack(total.sum(axis=0), sheets, filters)
+    taps = gw[:, :, : by.run].reshape(u, v, channels, filters)
     return np.ascontiguousarray(taps.transpose(3, 2, 0, 1))

@@ -8,12 +8,12 @@ PIXEL, SIGHT = 3, 9  # numbers in a pixel of RGB, and in a row of a 3 x 3 window
 
 
 @as_written
-def convolve(first, last, scratch, x, packed, y, by):  # type: ignore[no-untyped-def]
+def convolve(first, last, scratch, x, packed, y, by, panels):  # type: ignore[no-untyped-def]
     """Rows first..last-1 of the outputs of all images."""
     height, count, filters = y.shape[1:]
     channels = x.shape[3]
-    size = ROWS if by.wide or count < TALL else TALL
-    narrow = by.width > filters  # a block writes more, which the next one overwrites
+    one = BITS // 8 // y.itemsize
+    narrow = filters < one  # a block writes more, which the next one overwrites
     flat = y.reshape(-1)
     here = -1
     for row in range(first, last):
@@ -22,45 +22,46 @@ def convolve(first, last, scratch, x, packed, y, by):  # type: ignore[no-untyped
             pad(x, n, scratch, by)
             here = n
         room = (last - 1 - row) * count * filters  # that later rows will overwrite
-        own = count >= size and (not narrow or room >= by.width - filters)
-        step = filters if own else by.columns
+        own = count >= ROWS and (not narrow or room >= one - filters)
+        step = filters if own else panels.columns
         out = (flat, row * count * filters) if own else (scratch, by.room)
-        _row(size, i, scratch, packed, (*out, step), channels, by)
+        _row(i, scratch, packed, (*out, step), channels, by, panels)
         if not own:
             for j in range(count):
                 for f in range(filters):
-                    value = scratch[by.room + j * by.columns + f]
+                    value = scratch[by.room + j * step + f]
                     flat[(row * count + j) * filters + f] = value
 
 
 @as_written
-def _row(size, i, padded, packed, to, channels, by):  # type: ignore[no-untyped-def]
-    """A row of outputs, `size` at a time, all filters.
+def _row(i, padded, packed, to, channels, by, panels):  # type: ignore[no-untyped-def]
+    """A row of outputs, all filters.
 
     A network's first layer sees so few numbers that counting them takes as long as
     using them; what the compiler knows, nobody counts.
     """
-    one, count = by.stride[1] * channels, by.out[1]
-    down = by.dilation[0] * by.padded[1] * channels
-    depth, u_step = (by.kernel[0], by.run), by.runs * by.run * by.width
-    rgb = one == PIXEL and by.run == SIGHT and (by.wide or size == TALL)
-    for q in range(0, by.columns, by.width):
-        f = max(min(q, by.filters - by.width), 0)
+    step, count = by.stride[1] * channels, by.out[1]
+    down, one = by.dilation[0] * by.padded[1] * channels, BITS // 8 // padded.itemsize
+    runs, run, depth = by.runs, by.run, (by.kernel[0], by.run)
+    for q in range(len(panels.starts)):
+        wide = q < panels.wide
+        width, first = (2 * one, q * 2) if wide else (one, q + panels.wide)
+        size = ROWS if wide or count < TALL else TALL
         for k in range(0, count, size):
             j = max(min(k, count - size), 0)  # the last block may overlap
-            start = i * by.stride[0] * by.padded[1] * channels + j * one
-            c = (to[0], to[1] + j * to[2] + f, to[2])
-            for r in range(by.runs):
-                a = (padded, start + r * by.dilation[1] * channels, one, down, 1)
-                tap = (q * depth[0] * by.runs + r * by.width) * by.run
-                b = (packed, tap, u_step, by.width)
-                if rgb:
+            start = i * by.stride[0] * by.padded[1] * channels + j * step
+            c = (to[0], to[1] + j * to[2] + panels.starts[q], to[2])
+            for r in range(runs):
+                a = (padded, start + r * by.dilation[1] * channels, step, down, 1)
+                tap = (first * one * depth[0] * runs + r * width) * run
+                b = (packed, tap, runs * run * width, width)
+                if step == PIXEL and run == SIGHT and size == (ROWS if wide else TALL):
                     a = (padded, start, PIXEL, down, 1)
-                    if by.wide:
+                    if wide:
                         block(ROWS, 2, (depth[0], SIGHT), a, b, c, False)
                     else:
                         block(TALL, 1, (depth[0], SIGHT), a, b, c, False)
-                elif by.wide:
+                elif wide:
                     block(ROWS, 2, depth, a, b, c, r > 0)
                 elif size == TALL:
                     block(TALL, 1, depth, a, b, c, r > 0)
@@ -69,7 +70,7 @@ def _row(size, i, padded, packed, to, channels, by):  # type: ignore[no-untyped-
 
 
 @as_written
-def weight_sums(first, last, scratch, x, gy, total, by):  # type: ignore[no-untyped-def]
+def weight_sums(first, last, scratch, x, gy, total, by, panels):  # type: ignore[no-untyped-def]
     """Parts first..last-1 of the sum; a part has its share of the images."""
     parts, u_size, runs, rows, columns = total.shape
     grads, pixels, filters = gy.reshape(-1), by.out[0] * by.out[1], gy.shape[3]
@@ -77,7 +78,8 @@ def weight_sums(first, last, scratch, x, gy, total, by):  # type: ignore[no-unty
         for n in range(len(x) * part // parts, len(x) * (part + 1) // parts):
             pad(x, n, scratch, by)
             g = (grads, n * pixels * filters, filters)
-            if g[1] + pixels * filters + columns > len(grads):  # a panel reads behind
+            end = g[1] + pixels * filters + columns
+            if filters < columns and end > len(grads):  # a panel reads behind
                 g = (scratch, by.room, columns)
                 for p in range(pixels):
                     for f in range(filters):
@@ -87,25 +89,29 @@ def weight_sums(first, last, scratch, x, gy, total, by):  # type: ignore[no-unty
                 for r in range(runs):
                     to = ((part * u_size + u) * runs + r) * rows * columns
                     tap = u * by.dilation[0] * by.padded[1] + r * by.dilation[1]
-                    _taps(tap * x.shape[3], scratch, g, total, to, x.shape[3], by)
+                    _taps(
+                        tap * x.shape[3], scratch, g, total, to, x.shape[3], by, panels
+                    )
 
 
 @as_written
-def _taps(start, padded, g, total, to, channels, by):  # type: ignore[no-untyped-def]
+def _taps(start, padded, g, total, to, channels, by, panels):  # type: ignore[no-untyped-def]
     """Gradients of one run of taps, all filters, from one image."""
-    sums = total.reshape(-1)
-    down = by.stride[0] * by.padded[1] * channels
-    rows = SIGHT if by.run == SIGHT else ROWS if by.wide else TALL
-    for k in range(0, by.run, rows):
-        a = (padded, start + k, 1, down, by.stride[1] * channels)
-        for q in range(0, by.columns, by.width):
-            b = (g[0], g[1] + q, by.out[1] * g[2], g[2])
-            c = (sums, to + k * by.columns + q, by.columns)
-            if rows == SIGHT and by.wide:
+    sums, columns = total.reshape(-1), total.shape[4]
+    down, one = by.stride[0] * by.padded[1] * channels, BITS // 8 // padded.itemsize
+    for q in range(len(panels.starts)):
+        wide = q < panels.wide
+        rows = SIGHT if by.run == SIGHT else ROWS if wide else TALL
+        first = (2 * q if wide else q + panels.wide) * one
+        b = (g[0], g[1] + panels.starts[q], by.out[1] * g[2], g[2])
+        for k in range(0, by.run, rows):
+            a = (padded, start + k, 1, down, by.stride[1] * channels)
+            c = (sums, to + k * columns + first, columns)
+            if rows == SIGHT and wide:
                 block(SIGHT, 2, by.out, a, b, c, True)
             elif rows == SIGHT:
                 block(SIGHT, 1, by.out, a, b, c, True)
-            elif by.wide:
+            elif wide:
                 block(ROWS, 2, by.out, a, b, c, True)
             else:
                 block(TALL, 1, by.out, a, b, c, True)

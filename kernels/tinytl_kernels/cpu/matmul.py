@@ -9,7 +9,7 @@ import numpy as np
 from ..memory import empty
 from ..threads import PRODUCTS, run
 from .compiled import as_written
-from .product import ROWS, block, pack, panel
+from .product import ROWS, TALL, block, pack_panels, panels
 from .simd import BITS
 
 Array = np.ndarray
@@ -22,45 +22,51 @@ def matmul(x: Array, z: Array) -> Array:
     ours = x.ndim == z.ndim == 2 and x.dtype in (np.float32, np.float64)
     rows, depth = x.shape[-2:]
     columns = z.shape[-1]
-    if not ours or rows < ROWS or not depth or rows * depth * columns < SMALL:
+    if not ours or rows < TALL or not depth or rows * depth * columns < SMALL:
         return x @ z
     by_columns = x.T.flags.c_contiguous
     numbers = np.ascontiguousarray(x.T if by_columns else x).reshape(-1)
     steps = (1, rows) if by_columns else (depth, 1)
-    width = panel(columns, x.dtype)
+    by = panels(columns, x.dtype)
     y = empty((rows, columns), x.dtype)
     run(
         _multiply,
-        -(-rows // ROWS),
+        -(-rows // TALL),
         (numbers, *steps),
-        (pack(z, width, overlap=True), depth, width),
+        (pack_panels(z, by), depth),
         y,
-        scratch=(ROWS * width, x.dtype),
+        by,
+        scratch=(TALL * by.columns, x.dtype),
         work=rows * depth * columns // PRODUCTS,
     )
     return y
 
 
 @as_written
-def _multiply(first, last, scratch, x, z, y):  # type: ignore[no-untyped-def]
+def _multiply(first, last, scratch, x, z, y, by):  # type: ignore[no-untyped-def]
     """Blocks of rows first..last-1; the last block may overlap the one before."""
     numbers, row, step = x
-    packed, depth, width = z
+    packed, depth = z
     rows, columns = y.shape
-    flat = y.reshape(-1)
+    flat, one = y.reshape(-1), BITS // 8 // y.itemsize
     for k in range(first, last):
-        i = min(k * ROWS, rows - ROWS)
-        a = (numbers, i * row, row, 0, step)
-        for q in range(0, columns, width):
-            b = (packed, q * depth, 0, width)
-            c = (flat, i * columns + min(q, columns - width), columns)
-            if width > columns:
-                c = (scratch, 0, width)
-            if width > BITS // 8 // y.itemsize:
-                block(ROWS, 2, (1, depth), a, b, c, False)
+        i = min(k * TALL, rows - TALL)
+        for q in range(len(by.starts)):
+            to = i * columns + by.starts[q]
+            if q < by.wide:
+                b = (packed, 2 * one * q * depth, 0, 2 * one)
+                for r in range(0, TALL, ROWS):
+                    a = (numbers, (i + r) * row, row, 0, step)
+                    c = (flat, to + r * columns, columns)
+                    block(ROWS, 2, (1, depth), a, b, c, False)
             else:
-                block(ROWS, 1, (1, depth), a, b, c, False)
-        if width > columns:
-            for r in range(ROWS):
+                a = (numbers, i * row, row, 0, step)
+                b = (packed, one * (by.wide + q) * depth, 0, one)
+                if columns < one:
+                    block(TALL, 1, (1, depth), a, b, (scratch, 0, one), False)
+                else:
+                    block(TALL, 1, (1, depth), a, b, (flat, to, columns), False)
+        if columns < one:
+            for r in range(TALL):
                 for j in range(columns):
-                    y[i + r, j] = scratch[r * width + j]
+                    y[i + r, j] = scratch[r * one + j]
