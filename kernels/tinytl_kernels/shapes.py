@@ -79,10 +79,11 @@ def pair(operation: str, name: str, value: IntOrPair, least: int) -> Pair:
         TypeError: not an integer, nor one or two of them.
         ValueError: too small.
     """
-    plain = value if isinstance(value, tuple) else (value, value)
-    if [type(n) for n in plain] == [int, int]:
-        rows, columns = plain
-        if rows >= least <= columns:  # as nearly always: no more to look at
+    if type(value) is int and value >= least:  # as nearly always
+        return value, value
+    if type(value) is tuple and [type(n) for n in value] == [int, int]:
+        rows, columns = value
+        if rows >= least <= columns:  # or this: no more to look at
             return rows, columns
     both = tuple(value) if isinstance(value, Sequence) else (value, value)
     if len(both) == 1:

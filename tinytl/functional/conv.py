@@ -64,8 +64,7 @@ def conv2d(
     if isinstance(padding, str):
         x, padding = _named_padding(x, w, stride, padding, dilation)
     view = window("conv2d", x.shape[2:], w.shape[2:], stride, padding, dilation)
-    y = _conv2d(x, w, _Form(view, groups))
-    return y if b is None else _conv2d_bias(y, b)
+    return _conv2d(x, w, _Form(view, groups), b)
 
 
 class _Form(NamedTuple):
@@ -75,12 +74,16 @@ class _Form(NamedTuple):
     groups: int
 
 
-def _conv2d(x: Tensor, w: Tensor, form: _Form) -> Tensor:
-    return record(
-        kernels_for(x.data).conv(x.data, w.data, form.window, form.groups),
+def _conv2d(x: Tensor, w: Tensor, form: _Form, b: Tensor | None = None) -> Tensor:
+    kernels = kernels_for(x.data)
+    value = kernels.conv(x.data, w.data, form.window, form.groups)
+    edges = [
         (x, lambda gy: _conv2d_dx(gy, w, form)),
         (w, lambda gy: _conv2d_dw(x, gy, form)),
-    )
+    ]
+    if b is None:
+        return record(value, *edges)
+    return record(kernels.add_per_channel(value, b.data), *edges, (b, _conv2d_db))
 
 
 def _conv2d_dx(gy: Tensor, w: Tensor, form: _Form) -> Tensor:
@@ -97,11 +100,6 @@ def _conv2d_dw(x: Tensor, gy: Tensor, form: _Form) -> Tensor:
         (x, lambda gw: _conv2d_dx(gy, gw, form)),
         (gy, lambda gw: _conv2d(x, gw, form)),
     )
-
-
-def _conv2d_bias(y: Tensor, b: Tensor) -> Tensor:
-    value = kernels_for(y.data).add_per_channel(y.data, b.data)
-    return record(value, (y, lambda g: g), (b, _conv2d_db))
 
 
 def _conv2d_db(g: Tensor) -> Tensor:

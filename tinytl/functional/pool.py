@@ -135,11 +135,16 @@ def avg_pool2d(
                 "avg_pool2d: divisor_override must be an integer other than 0, got "
                 f"{divisor_override!r}"
             )
-        return total / divisor_override
+        return _avg_pool2d_over(total, divisor_override)
     counts = _counts(view, count_include_pad)
-    if isinstance(counts, int):
-        return total / counts
-    return total / Tensor(counts.astype(x.dtype)).to(x.device)
+    if not isinstance(counts, int):
+        counts = Tensor(counts.astype(x.dtype)).to(x.device).data
+    return _avg_pool2d_over(total, counts)
+
+
+def _avg_pool2d_over(x: Tensor, counts: Array | int) -> Tensor:
+    """x / counts, which are constants."""
+    return record(x.data / counts, (x, lambda g: _avg_pool2d_over(g, counts)))
 
 
 @functools.lru_cache(maxsize=256)
