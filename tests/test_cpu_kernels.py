@@ -177,6 +177,17 @@ def test_elementwise_functions(kernels, dtype, order):
     assert np.array_equal(kernels.keep(x, mask), plain.keep(x, mask), equal_nan=True)
 
 
+def test_large_elementwise_results_go_past_the_caches(dtype, monkeypatch):
+    elementwise = pytest.importorskip("tinytl_kernels.cpu.elementwise")
+    monkeypatch.setattr(elementwise, "STREAMED", 0)
+    x, g = drawn((3, 5, 7, 11), dtype, 2)  # four blocks and a half
+    agree(elementwise.keep(g, x > 0), plain.keep(g, x > 0), dtype)
+    agree(elementwise.softplus(x, 2.0, 20.0), plain.softplus(x, 2.0, 20.0), dtype)
+    agree(elementwise.sigmoid_dx(g, x), plain.sigmoid_dx(g, x), dtype)
+    for ours, theirs in zip(elementwise.ramp(x, 1.0), plain.ramp(x, 1.0), strict=True):
+        assert np.array_equal(ours, theirs)
+
+
 @pytest.mark.parametrize("shape", [(), (0,), (5,), (2, 3), (2, 0, 3)])
 def test_elementwise_functions_of_any_shape(kernels, dtype, shape):
     x = np.asarray(drawn(shape, dtype, 1)[0], dtype)

@@ -1,5 +1,8 @@
 """Elementwise functions in one pass, on all threads; see plain/elementwise.py.
 
+Every loop goes block by block. Where y is too large for the caches, a block is computed
+in an array that a thread keeps, and streamed from there; else in y itself.
+
 exp and log are written out for float32, since a call into C's library for each number
 keeps a loop from working on whole registers. float64 goes to the plain set.
 """
@@ -10,14 +13,17 @@ from typing import Any
 import numpy as np
 
 from .. import plain
-from ..memory import empty
+from ..memory import STREAMED, empty
 from ..threads import run
-from .compiled import NOTHING, compiled, in_order
+from . import simd
+from .compiled import NOTHING, in_order, inlined, uncounted
 from .layout import far_to_near, inverse
+from .simd import arrive, load, stream
 
 Array = np.ndarray
 
 f32 = np.float32
+BLOCK = 1 << 8  # numbers in whole vectors: more, and a thread stores when it could load
 ONE, TWO = f32(1), f32(2)
 LOG2_E = f32(math.log2(math.e))
 LN2, LN2_REST = f32(0.693359375), f32(math.log(2) - 0.693359375)  # LN2 has 9 bits
@@ -28,10 +34,15 @@ L3, L5, L7, L9, L11, L13, L15 = (f32(1 / k) for k in range(3, 17, 2))
 
 
 def keep(x: Array, mask: Array) -> Array:
-    """x where `mask` holds, 0 elsewhere: see plain.keep."""
+    """x where `mask` holds, 0 elsewhere: see plain.keep.
+
+    As there, by a product of its bits: the compiler would turn a choice into loads of x
+    that wait for the mask.
+    """
     if mask.shape != x.shape or mask.dtype != bool:
         return plain.keep(x, mask)
-    return _each(_keep, mask, x)
+    bits = f"u{x.itemsize}"
+    return _each(_keep, mask.view(np.uint8), x.view(bits)).view(x.dtype)
 
 
 def ramp(x: Array, top: float | None) -> tuple[Array, Array]:
@@ -40,7 +51,7 @@ def ramp(x: Array, top: float | None) -> tuple[Array, Array]:
     seen = x.transpose(order)
     y, on = empty(seen.shape, x.dtype), empty(seen.shape, np.bool_)
     bound = None if top is None else x.dtype.type(top)
-    run(_ramp, x.size, *(a.reshape(-1) for a in (y, on, seen)), bound, work=x.size)
+    _run(_ramp, y, on, seen, values=(bound,))
     back = inverse(order)
     return y.transpose(back), on.transpose(back)
 
@@ -49,7 +60,7 @@ def softplus(x: Array, beta: float, threshold: float) -> Array:
     """log(1 + exp(beta * x)) / beta: see plain.softplus."""
     if x.dtype != np.float32:
         return plain.softplus(x, beta, threshold)
-    return _each(_softplus, x, values=(f32(beta), f32(threshold)))
+    return _each(_softplus, x, values=(f32(beta), f32(1 / beta), f32(threshold)))
 
 
 def softplus_dx(g: Array, x: Array, beta: float, threshold: float) -> Array:
@@ -76,76 +87,111 @@ def _each(loop: Any, *arrays: Array, values: tuple[Any, ...] = ()) -> Array:
     order = far_to_near(arrays[0])
     seen = [a.transpose(order) for a in arrays]
     y = empty(seen[0].shape, arrays[-1].dtype)
-    run(loop, y.size, *(a.reshape(-1) for a in (y, *seen)), *values, work=2 * y.size)
+    _run(loop, y, *seen, values=values)
     return y.transpose(inverse(order))
+
+
+def _run(loop: Any, y: Array, *arrays: Array, values: tuple[Any, ...]) -> None:
+    """Call the loop for every block of y and of the other arrays."""
+    past = y.nbytes + sum(a.nbytes for a in arrays) > STREAMED or None
+    flat = (a.reshape(-1) for a in (y, *arrays))
+    last = past, simd.lanes(y.dtype), *flat, *values
+    blocks = -(-y.size // BLOCK)
+    run(loop, blocks, *last, work=2 * y.size, scratch=(BLOCK, y.dtype))
 
 
 # Counting from 0, the compiler sees that no index is negative.
 
 
-@compiled
-def _keep(first, last, y, mask, x):  # type: ignore[no-untyped-def]
-    y = y[first:last]
-    mask = mask[first:last]
-    x = x[first:last]
-    for k in range(len(x)):
-        y[k] = x[k] if mask[k] else NOTHING
+@uncounted
+def _keep(first, last, block, past, step, y, mask, x):  # type: ignore[no-untyped-def]
+    for at in range(first * BLOCK, min(last * BLOCK, len(y)), BLOCK):
+        m, v = mask[at : at + BLOCK], x[at : at + BLOCK]
+        to = y[at : at + BLOCK] if past is None else block
+        for k in range(len(v)):
+            to[k] = v[k] * m[k]
+        _send(y, at, block, len(v), step, past)
+    arrive()
 
 
-@compiled
-def _ramp(first, last, y, on, x, top):  # type: ignore[no-untyped-def]
-    y = y[first:last]
-    on = on[first:last]
-    x = x[first:last]
-    for k in range(len(x)):
-        value = NOTHING if x[k] < NOTHING else x[k]
-        if top is None:
-            y[k] = value
-            on[k] = x[k] > NOTHING
-        else:
-            y[k] = top if value > top else value
-            on[k] = (x[k] > NOTHING) & (x[k] < top)
+@uncounted
+def _ramp(first, last, block, past, step, y, on, x, top):  # type: ignore[no-untyped-def]
+    for at in range(first * BLOCK, min(last * BLOCK, len(y)), BLOCK):
+        w, v = on[at : at + BLOCK], x[at : at + BLOCK]
+        to = y[at : at + BLOCK] if past is None else block
+        for k in range(len(v)):
+            value = NOTHING if v[k] < NOTHING else v[k]
+            if top is None:
+                to[k] = value
+                w[k] = v[k] > NOTHING
+            else:
+                to[k] = top if value > top else value
+                w[k] = (v[k] > NOTHING) & (v[k] < top)
+        _send(y, at, block, len(v), step, past)
+    arrive()
 
 
-@compiled
-def _softplus(first, last, y, x, beta, threshold):  # type: ignore[no-untyped-def]
-    y = y[first:last]
-    x = x[first:last]
-    for k in range(len(x)):
-        b = beta * x[k]
-        smooth = max(b, NOTHING) + _log_of_one_plus(_exp(-abs(b)))
-        y[k] = x[k] if b > threshold else smooth / beta
+@uncounted
+def _softplus(first, last, block, past, step, y, x, beta, unit, threshold):  # type: ignore[no-untyped-def]
+    for at in range(first * BLOCK, min(last * BLOCK, len(y)), BLOCK):
+        v = x[at : at + BLOCK]
+        to = y[at : at + BLOCK] if past is None else block
+        for k in range(len(v)):
+            b = beta * v[k]
+            smooth = max(b, NOTHING) + _log_of_one_plus(_exp(-abs(b)))
+            to[k] = v[k] if b > threshold else smooth * unit
+        _send(y, at, block, len(v), step, past)
+    arrive()
 
 
-@compiled
-def _softplus_dx(first, last, y, x, g, beta, threshold):  # type: ignore[no-untyped-def]
-    y = y[first:last]
-    x = x[first:last]
-    g = g[first:last]
-    for k in range(len(x)):
-        b = beta * x[k]
-        e = _exp(-abs(b))
-        slope = (ONE if b >= NOTHING else e) / (ONE + e)
-        y[k] = g[k] if b > threshold else g[k] * slope
+@uncounted
+def _softplus_dx(first, last, block, past, step, y, x, g, beta, threshold):  # type: ignore[no-untyped-def]
+    for at in range(first * BLOCK, min(last * BLOCK, len(y)), BLOCK):
+        v, by = x[at : at + BLOCK], g[at : at + BLOCK]
+        to = y[at : at + BLOCK] if past is None else block
+        for k in range(len(v)):
+            b = beta * v[k]
+            e = _exp(-abs(b))
+            slope = (ONE if b >= NOTHING else e) / (ONE + e)
+            to[k] = by[k] * (ONE if b > threshold else slope)
+        _send(y, at, block, len(v), step, past)
+    arrive()
 
 
-@compiled
-def _sigmoid(first, last, y, x):  # type: ignore[no-untyped-def]
-    y = y[first:last]
-    x = x[first:last]
-    for k in range(len(x)):
-        e = _exp(-abs(x[k]))
-        y[k] = (ONE if x[k] >= NOTHING else e) / (ONE + e)
+@uncounted
+def _sigmoid(first, last, block, past, step, y, x):  # type: ignore[no-untyped-def]
+    for at in range(first * BLOCK, min(last * BLOCK, len(y)), BLOCK):
+        v = x[at : at + BLOCK]
+        to = y[at : at + BLOCK] if past is None else block
+        for k in range(len(v)):
+            e = _exp(-abs(v[k]))
+            to[k] = (ONE if v[k] >= NOTHING else e) / (ONE + e)
+        _send(y, at, block, len(v), step, past)
+    arrive()
 
 
-@compiled
-def _sigmoid_dx(first, last, y, x, g):  # type: ignore[no-untyped-def]
-    y = y[first:last]
-    x = x[first:last]
-    g = g[first:last]
-    for k in range(len(x)):
-        e = _exp(-abs(x[k]))
-        y[k] = g[k] * (e / ((ONE + e) * (ONE + e)))
+@uncounted
+def _sigmoid_dx(first, last, block, past, step, y, x, g):  # type: ignore[no-untyped-def]
+    for at in range(first * BLOCK, min(last * BLOCK, len(y)), BLOCK):
+        v, by = x[at : at + BLOCK], g[at : at + BLOCK]
+        to = y[at : at + BLOCK] if past is None else block
+        for k in range(len(v)):
+            e = _exp(-abs(v[k]))
+            to[k] = by[k] * (e / ((ONE + e) * (ONE + e)))
+        _send(y, at, block, len(v), step, past)
+    arrive()
+
+
+@inlined
+def _send(y, at, block, count, step, past):  # type: ignore[no-untyped-def]
+    """Stream the first so many numbers of a block to y, unless `past` is None."""
+    if past is None:
+        return
+    whole = count - count % step
+    for k in range(0, whole, step):
+        stream(y, at + k, load(block, k))
+    for k in range(whole, count):
+        y[at + k] = block[k]
 
 
 @in_order
@@ -168,7 +214,7 @@ def _exp(x):  # type: ignore[no-untyped-def]
     return series * low * high
 
 
-@compiled
+@uncounted
 def _log_of_one_plus(e):  # type: ignore[no-untyped-def]
     """log(1 + e) for 0 <= e <= 1, to 3e-7 of itself.
 
