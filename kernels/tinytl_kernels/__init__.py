@@ -33,7 +33,7 @@ _chosen: str | None = None
 
 def namespace(array: Array) -> ModuleType:
     """Module whose functions work on `array`: NumPy, or CuPy for its arrays."""
-    if isinstance(array, np.ndarray | np.generic):
+    if type(array) is np.ndarray or isinstance(array, np.generic | np.ndarray):
         return np
     if type(array).__module__.partition(".")[0] == "cupy":
         return sys.modules["cupy"]  # which whoever made the array has imported

@@ -15,6 +15,7 @@ from ..operators import Operand
 from ..tensor import FLOATS, Tensor, as_array, record
 
 LARGE = 1e9  # from here on a number may not fit its dtype
+NUMBERS = (float, int, np.integer, np.floating)
 ON_CPU = {(np.ndarray, dtype) for dtype in FLOATS}
 
 
@@ -55,7 +56,7 @@ def number(operation: str, name: str, value: Any) -> Any:
     Raises:
         TypeError: it is anything else.
     """
-    if isinstance(value, float | int | np.integer | np.floating):
+    if isinstance(value, NUMBERS):
         return value
     raise TypeError(f"{operation}: {name} must be a number, got {value!r}")
 
