@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 import tinytl_kernels.threads as pool
+from tinytl_kernels import kernels_for
 from tinytl_kernels.memory import LINE, SMALL, empty, keep_pages
 from tinytl_kernels.threads import get_num_threads, run, set_num_threads, workspace
 
@@ -153,3 +154,14 @@ def test_pages_are_kept_where_the_system_can():
             [sys.executable, "-c", code], capture_output=True, text=True, check=True
         )
         assert done.stdout.strip() in ("True", "False")
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_repeated_operand_does_not_decide_the_order_in_memory(threads):
+    """A channel's number, repeated over channels-last images, on either side."""
+    images = np.ones((2, 5, 6, 3), np.float32).transpose(0, 3, 1, 2)
+    repeated = np.broadcast_to(np.ones((1, 3, 1, 1), np.float32), images.shape)
+    set_num_threads(threads)
+    for x, z in ((images, repeated), (repeated, images)):
+        y = kernels_for(x).binary("add", x, z)
+        assert y.transpose(0, 2, 3, 1).flags.c_contiguous

@@ -13,10 +13,11 @@ Array = np.ndarray
 def binary(name: str, x: Array, z: Array) -> Array:
     """NumPy's function of this name; see plain.binary.
 
-    The result lies in memory as the larger of the two does.
+    The result lies in memory as the larger of the two does; of two that are as large,
+    as the one whose numbers are all there: a repeated one's order means nothing.
     """
     function = getattr(np, name)
-    big = x if x.size >= z.size else z
+    big = max(x, z, key=lambda a: (a.size, -a.strides.count(0)))
     alike = x.dtype == z.dtype and x.ndim == z.ndim > 1 and get_num_threads() > 1
     if not alike or np.broadcast_shapes(x.shape, z.shape) != big.shape:
         return function(x, z)
