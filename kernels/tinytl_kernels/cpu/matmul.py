@@ -6,11 +6,11 @@ ours, and it may have been built for an older processor than this one.
 
 import numpy as np
 
-from ..memory import empty
+from ..memory import LINE, empty
 from ..threads import PRODUCTS, run
 from .compiled import as_written
 from .product import ROWS, TALL, block, pack_panels, panels
-from .simd import BITS
+from .simd import BITS, fetch
 
 Array = np.ndarray
 
@@ -44,22 +44,32 @@ def matmul(x: Array, z: Array) -> Array:
 
 @as_written
 def _multiply(first, last, scratch, x, z, y, by):  # type: ignore[no-untyped-def]
-    """Blocks of rows first..last-1; the last block may overlap the one before."""
+    """Blocks of rows first..last-1; the last block may overlap the one before.
+
+    All rows of a block are read at once, a number of each, which looks like no order
+    to the processor. So each panel asks for a share of the block that comes next.
+    """
     numbers, row, step = x
     packed, depth = z
     rows, columns = y.shape
     flat, one = y.reshape(-1), BITS // 8 // y.itemsize
+    share = TALL * row // (len(by.starts) + by.wide)
     for k in range(first, last):
         i = min(k * TALL, rows - TALL)
+        ahead = (i + TALL) * row
         for q in range(len(by.starts)):
             to = i * columns + by.starts[q]
             if q < by.wide:
                 b = (packed, 2 * one * q * depth, 0, 2 * one)
                 for r in range(0, TALL, ROWS):
+                    _fetch_rows(numbers, ahead, share, step)
+                    ahead += share
                     a = (numbers, (i + r) * row, row, 0, step)
                     c = (flat, to + r * columns, columns)
                     block(ROWS, 2, (1, depth), a, b, c, False)
             else:
+                _fetch_rows(numbers, ahead, share, step)
+                ahead += share
                 a = (numbers, i * row, row, 0, step)
                 b = (packed, one * (by.wide + q) * depth, 0, one)
                 if columns < one:
@@ -70,3 +80,11 @@ def _multiply(first, last, scratch, x, z, y, by):  # type: ignore[no-untyped-def
             for r in range(TALL):
                 for j in range(columns):
                     y[i + r, j] = scratch[r * one + j]
+
+
+@as_written
+def _fetch_rows(numbers, start, count, step):  # type: ignore[no-untyped-def]
+    """Ask for so many numbers from `start` on, if rows lie one after the other."""
+    if step == 1:
+        for k in range(start, start + count, LINE // numbers.itemsize):
+            fetch(numbers, k)

@@ -132,6 +132,20 @@ def _stream(typing: Any, x: Any, i: Any, v: Any) -> Any:
 
 
 @intrinsic
+def _fetch(typing: Any, x: Any, i: Any) -> Any:
+    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        hint = builder.module.declare_intrinsic("llvm.prefetch", (byte,), kind)
+        place = builder.bitcast(address(context, builder, x, *args), byte)
+        how = [ir.Constant(number, n) for n in (0, 3, 1)]  # to read, to stay, data
+        builder.call(hint, [place, *how])
+        return context.get_dummy_value()
+
+    return types.void(x, types.intp), emit
+
+
+@intrinsic
 def _arrive(typing: Any) -> Any:
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         if platform.machine() in ("x86_64", "AMD64"):
@@ -228,6 +242,14 @@ def stream(x: Array, i: int, v: Array) -> None:
     Such stores are ordered by nothing but ``arrive``: a slice ends with it.
     """
     x[i : i + lanes(x.dtype)] = v
+
+
+@compiled_as(_fetch)
+def fetch(x: Array, i: int) -> None:
+    """Begin to bring the line of x[i] to the first cache; nothing happens outside of x.
+
+    For arrays that are read in an order that the processor does not foresee.
+    """
 
 
 @compiled_as(_arrive)
