@@ -54,6 +54,10 @@ class Ours:
         """As ``torch.autograd.grad``."""
         return self.library.grad(outputs, inputs, grad_outputs, create_graph)
 
+    def norm_relu(self, *args: Any, **options: Any) -> Any:
+        """Batch norm and ReLU, which are one operation."""
+        return self.F.batch_norm_relu(*args, **options)
+
     def optimiser(self, parameters: Sequence[Any], **options: float) -> Any:
         """SGD; what it returns is called with the gradients."""
         return self.library.optim.SGD(parameters, **options).step
@@ -113,6 +117,10 @@ class Theirs:
         return self.library.autograd.grad(
             outputs, inputs, grad_outputs, retain_graph=kept, create_graph=create_graph
         )
+
+    def norm_relu(self, *args: Any, **options: Any) -> Any:
+        """Batch norm, and ReLU in place."""
+        return self.F.relu(self.F.batch_norm(*args, **options), inplace=True)
 
     def optimiser(self, parameters: Sequence[Any], **options: float) -> Any:
         """SGD; what it returns is called with the gradients."""

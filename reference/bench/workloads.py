@@ -196,8 +196,7 @@ def layer(function: Callable[..., Any], size: int, channels: int, out: int) -> B
 
 def norm_relu(side: Any, x: Any, scale: Any, shift: Any) -> Any:
     """Batch normalisation by the batch's statistics, and ReLU."""
-    y = side.F.batch_norm(x, None, None, scale, shift, training=True)
-    return side.F.relu(y)
+    return side.norm_relu(x, None, None, scale, shift, training=True)
 
 
 def resize(size: int) -> Callable[..., Any]:
