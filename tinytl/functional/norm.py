@@ -128,20 +128,23 @@ def _checked(
         )
     w = None if weight is None else floating(operation, "weight", weight)
     b = None if bias is None else floating(operation, "bias", bias)
-    for name, p in stats.items():
+    given = {**stats, "weight": w, "bias": b}
+    for name, p in given.items():
         if p is not None and not isinstance(p, Tensor):
             raise TypeError(f"{operation}: {name} must be a Tensor or None, got {p!r}")
     number(operation, "momentum", momentum)
     if number(operation, "eps", eps) < 0 or (training and eps == 0):
         raise ValueError(f"{operation}: eps must be positive, got {eps}")
-    same_dtype(operation, input=x, weight=w, bias=b, **stats)
-    for name, p in {**stats, "weight": w, "bias": b}.items():
-        if p is not None and p.shape != (x.shape[1],):
+    same_dtype(operation, input=x, **given)
+    one_each = x.shape[1:2]
+    for name, p in given.items():
+        if p is not None and p.data.shape != one_each:
             raise ValueError(
                 f"{operation}: {name} must be of shape ({x.shape[1]},) for an input of "
                 f"shape {x.shape}, got {p.shape}"
             )
-    if not training and None in stats.values():
+    running_mean, running_var = stats.values()
+    if not training and (running_mean is None or running_var is None):
         raise ValueError(
             f"{operation}: running_mean and running_var are needed unless training=True"
         )

@@ -69,11 +69,19 @@ class Batch:
     ):
         self.x, self.w, self.b, self.eps, self.relu = x, w, b, eps, relu
         self.m, self.r = m, r
-        self.over = (0, *range(2, x.ndim))
-        self.count = x.numel() // max(x.shape[1], 1)
         self.line = Line(m, (r * w.data).astype(x.dtype, copy=False), b.data, relu)
         self.kernels = kernels_for(x.data)
         self.last: tuple[Callable[[], Tensor | None], Array] | None = None
+
+    @property
+    def over(self) -> tuple[int, ...]:
+        """The axes along which a channel's values lie."""
+        return (0, *range(2, self.x.ndim))
+
+    @property
+    def count(self) -> int:
+        """How many values a channel has."""
+        return self.x.numel() // max(self.x.shape[1], 1)
 
     def sums(self, g: Tensor) -> Array:
         """Sums of g' and g' c; found once for the three derivatives that need them."""

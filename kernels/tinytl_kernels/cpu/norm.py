@@ -16,6 +16,7 @@ Sums are kept in float64. They are taken in a number of chunks that depends on n
 so that they are the same for any number of threads.
 """
 
+import functools
 import math
 from typing import Any
 
@@ -24,13 +25,13 @@ import numpy as np
 from .. import plain
 from ..line import Line
 from ..memory import STREAMED, empty
-from ..threads import run
+from ..threads import run, workspace
 from . import norm_each, norm_lanes, norm_planes, simd
 from .norm_lanes import CHUNKS
 
 Array = np.ndarray
 
-LANES = 512  # numbers in a row, channels last
+LANES = 256  # numbers in a row, channels last
 SUMMED = 64  # the same for sums, which then read one number after another
 SMALL = 1 << 14  # numbers that NumPy adds to before a compiled loop has started
 PLANE = 32  # values below which a plane is too short a loop
@@ -42,7 +43,7 @@ def moments(x: Array) -> tuple[Array, Array]:
     Taken of x - x0, where x0 is the channel's first value: the same variance, without
     the difference of two large numbers where the mean is far from 0.
     """
-    start = x[0].reshape(x.shape[1], -1)[:, 0]
+    start = x[0].T[(0,) * (x.ndim - 2)]
     start = np.where(np.isfinite(start), start, x.dtype.type(0))
     total, squares = _sums("moments", 2, Line(start, start, start, False), x)
     count = x.size // x.shape[1]
@@ -102,70 +103,60 @@ def _each(loop: str, by: Line, weights: Any, *arrays: Array) -> Array:
     x = arrays[0]
     if not x.size:
         return np.empty_like(x)
-    rows = np.array([by.mean, by.scale, by.shift, *weights], x.dtype)
-    in_lanes = _in_lanes(x)
+    in_lanes, step, channels = _in_lanes(x), simd.lanes(x.dtype), x.shape[1]
     flat = [_flat(a, in_lanes) for a in arrays]
     y = empty(_turned(x).shape if in_lanes else x.shape, x.dtype)
-    rows = _lanes(rows, x.size, LANES) if in_lanes else rows
-    size = rows.shape[1] if in_lanes else math.prod(x.shape[2:])
-    past = (len(arrays) + 1) * x.nbytes > STREAMED or None
-
-    def compute(y: Array, *flat: Array) -> None:
-        run(
-            norm_each.LOOPS[loop],
-            len(y) // size,
-            (size, rows.shape[1], simd.lanes(x.dtype)),
-            None if in_lanes else 1,
-            past,
-            by.relu or None,
-            rows.reshape(-1),
-            y,
-            *flat,
-            work=len(y),
-        )
-
-    compute(y.reshape(-1), *flat)
+    flat.insert(0, y.reshape(-1))
+    unit = 1 if channels >= step else step
+    repeats = _repeats(channels, x.size, LANES, unit) if in_lanes else 1
+    lanes = repeats * channels
+    size = lanes if in_lanes else math.prod(x.shape[2:])
+    past = len(flat) * x.nbytes > STREAMED or None
+    form, planes = norm_each.LOOPS[loop], None if in_lanes else 1
+    own = (size, lanes, step), planes, past, by.relu or None
+    rows = _rows(by, weights, repeats, x.dtype)
+    run(form, x.size // size, *own, rows, *flat, work=x.size)
     rest = x.size % size
     if rest:
-        more = [np.resize(a[-rest:], size) for a in (y.reshape(-1), *flat)]
-        compute(*more)
-        y.reshape(-1)[-rest:] = more[0][:rest]
-    return y.transpose(0, y.ndim - 1, *range(1, y.ndim - 1)) if in_lanes else y
+        more = [np.resize(a[-rest:], size) for a in flat]
+        run(form, 1, *own, rows, *more)
+        flat[0][-rest:] = more[0][:rest]
+    return y.transpose(_order(y.ndim, back=True)) if in_lanes else y
 
 
 def _sums(loop: str, count: int, by: Line, *arrays: Array) -> Array:
     """`count` sums for each channel, in float64: (count, C)."""
     x = arrays[0]
-    rows = np.array([by.mean, by.scale, by.shift], x.dtype)
-    in_lanes = _in_lanes(x)
+    in_lanes, step = _in_lanes(x), simd.lanes(x.dtype)
     flat = [_flat(a, in_lanes) for a in arrays]
-    rows = _lanes(rows, x.size, SUMMED) if in_lanes else rows
-    totals = empty((CHUNKS, count, rows.shape[1]), np.float64)
+    unit = norm_lanes.UNROLLED * step
+    repeats = _repeats(x.shape[1], x.size, SUMMED, unit) if in_lanes else 1
+    rows = _rows(by, (), repeats, x.dtype)
+    size = repeats * x.shape[1]
+    totals = empty((CHUNKS, count, size), np.float64)
     totals[:] = 0
-    step, relu = simd.lanes(x.dtype), by.relu or None
-    last = relu, rows.reshape(-1), totals
+    last = by.relu or None, rows, totals
     if in_lanes:
-        size = rows.shape[1]
         form, scratch = norm_lanes.LOOPS[loop], (count * size, x.dtype)
         run(form, CHUNKS, step, *last, *flat, work=x.size, scratch=scratch)
         rest = x.size % size
         if rest:  # what fills the row up adds nothing: x is its mean, g and h are 0
-            more = [rows[0].copy(), *np.zeros((len(flat) - 1, size), x.dtype)]
+            more = [rows[:size].copy(), *np.zeros((len(flat) - 1, size), x.dtype)]
             for row, a in zip(more, flat, strict=True):
                 row[:rest] = a[-rest:]
             run(form, CHUNKS, step, *last, *more, work=0, scratch=scratch)
     else:
-        size = math.prod(x.shape[2:])
-        new = (np.arange(step) >= step - size % step).astype(x.dtype)
-        masked = new if size % step else None
+        plane = math.prod(x.shape[2:])
+        new = (np.arange(step) >= step - plane % step).astype(x.dtype)
+        masked = new if plane % step else None
         form = norm_planes.LOOPS[loop]
-        run(form, CHUNKS, step, masked, size, *last, *flat, work=x.size)
+        run(form, CHUNKS, step, masked, plane, *last, *flat, work=x.size)
     return totals.reshape(CHUNKS, count, -1, x.shape[1]).sum(axis=(0, 2))
 
 
 def _in_lanes(x: Array) -> bool:
-    short = x.size < PLANE * x.shape[0] * x.shape[1]
-    return short or _turned(x).flags.c_contiguous
+    short = x.size < PLANE * x.shape[0] * x.shape[1] or not x.size
+    return short or not x.flags.c_contiguous and _turned(x).flags.c_contiguous
 
 
 def _flat(x: Array, in_lanes: bool) -> Array:
@@ -173,20 +164,40 @@ def _flat(x: Array, in_lanes: bool) -> Array:
 
 
 def _turned(x: Array) -> Array:
-    return x.transpose(0, *range(2, x.ndim), 1)
+    return x.transpose(_order(x.ndim))
 
 
-def _lanes(rows: Array, count: int, about: int) -> Array:
-    """The channels' weights, repeated to fill whole vectors, `about` so many numbers.
+@functools.cache
+def _order(ndim: int, back: bool = False) -> tuple[int, ...]:
+    """The axes that bring channels to the end, or back."""
+    return (0, ndim - 1, *range(1, ndim - 1)) if back else (0, *range(2, ndim), 1)
 
-    If possible the row fits into the `count` numbers a whole number of times.
+
+@functools.lru_cache(1024)
+def _repeats(channels: int, count: int, about: int, unit: int) -> int:
+    """How often the channels' weights fill a row of lanes, `about` so many numbers.
+
+    A row is a multiple of `unit`, and if possible fits into the `count` numbers a whole
+    number of times.
     """
-    channels = rows.shape[1]
-    unit = math.lcm(channels, norm_lanes.UNROLLED * simd.lanes(rows.dtype))
-    most = times = max(about // unit, 1)
-    while times and count % (times * unit):
+    one = math.lcm(channels, unit)
+    most = times = max(about // one, 1)
+    while times and count % (times * one):
         times -= 1
-    repeats = (times or most) * unit // channels
-    lanes = empty((len(rows), repeats, channels), rows.dtype)
-    lanes[:] = rows[:, None]
-    return lanes.reshape(len(rows), -1)
+    return (times or most) * one // channels
+
+
+def _rows(by: Line, weights: Any, repeats: int, dtype: np.dtype) -> Array:
+    """The weights of all lanes, a row of each kind, at the start of a cache line.
+
+    In memory that this thread keeps until its next call: loading a vector from two
+    lines takes twice as long, and these are loaded as often as x.
+    """
+    kinds = by.mean, by.scale, by.shift, *weights
+    size = len(kinds) * repeats * len(by.mean)
+    rows = workspace("line", max(size, SMALL), dtype)[:size]
+    if repeats == 1:
+        return np.concatenate(kinds, out=rows)
+    once = np.concatenate(kinds).reshape(len(kinds), 1, -1)
+    rows.reshape(len(kinds), repeats, -1)[:] = once
+    return rows
