@@ -100,7 +100,7 @@ def _convolve(x: Array, w: Array, window: Window) -> Array:
         y,
         by,
         scratch=(
-            by.height * channels * line + by.rows * by.pitch + filters * (line + one),
+            by.height * channels * line + by.rows * by.pitch + one * (line + one),
             x.dtype,
         ),
         work=y.size * u * v * channels // PRODUCTS,
@@ -161,7 +161,11 @@ def _weight_sums(first, last, scratch, x, gy, total, by):  # type: ignore[no-unt
 
 @as_written
 def _rows(first, last, scratch, x, turned, taps, y, by):  # type: ignore[no-untyped-def]
-    """Rows first..last-1 of the outputs of all images."""
+    """Rows first..last-1 of the outputs of all images.
+
+    A pixel is written as a whole vector, which the next pixel overwrites; so the last
+    row, which has no next one, goes through scratch.
+    """
     height, count, filters = y.shape[1:]
     channels, one = x.shape[3] if turned else x.shape[1], BITS // 8 // y.itemsize
     sums = by.height * channels * by.line
@@ -182,9 +186,11 @@ def _rows(first, last, scratch, x, turned, taps, y, by):  # type: ignore[no-unty
                 for v in range(1, by.kernel[1]):
                     total = total + load(scratch, at + v * (filters * by.pitch + 1))
                 store(scratch, moved + f * count + j, total)
-            at, to = moved + f * count, row * count * filters + f
-            for j in range(count):
-                pixels[to + j * filters] = scratch[at + j]
+        to = (pixels, row * count * filters) if row < last - 1 else (scratch, sums)
+        for k in range(0, count, one):
+            j = min(k, count - one)
+            turn(to[0], to[1] + j * filters, filters, scratch, moved + j, count)
+    copy(pixels, (last - 1) * count * filters, scratch, sums, count * filters)
 
 
 @as_written
