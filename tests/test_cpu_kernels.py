@@ -291,3 +291,20 @@ def test_large_arrays_are_shared_by_threads(name, left, right, monkeypatch):
     with use_kernels("cpu"):
         got = kernels_for(x).binary(name, x, z)
     np.testing.assert_array_equal(got, getattr(np, name)(x, z))
+
+
+@pytest.mark.parametrize("name", ["add", "subtract", "multiply"])
+@pytest.mark.parametrize("channels", [15, 16, 37])
+@pytest.mark.parametrize("streamed", [0, 1 << 40])
+def test_a_number_for_each_image_and_channel(
+    name, channels, streamed, dtype, monkeypatch
+):
+    binary = pytest.importorskip("tinytl_kernels.cpu.binary")
+    monkeypatch.setattr("tinytl_kernels.threads._chosen", 2)
+    monkeypatch.setattr(binary, "STREAMED", streamed)
+    x = ORDERS["last"](drawn((3, channels, 5, 7), dtype, 1)[0])
+    z = drawn((3, channels, 1, 1), dtype, 1)[0]
+    for left, right in ((x, z), (z, x)):
+        y = binary.binary(name, left, right)
+        np.testing.assert_array_equal(y, getattr(np, name)(left, right))
+        assert y.transpose(0, 2, 3, 1).flags.c_contiguous

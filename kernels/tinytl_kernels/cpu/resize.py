@@ -99,13 +99,32 @@ def _resample_images(first, last, scratch, y, x, turned, c, steps, weights):  # 
             image, at = turn_image(scratch, x[n], c, turned), 0
         to = n * y.shape[1]
         if taps == (1, 1):
-            _resample_one(ys, to, image, at, c, steps, weights, (1, 1))
+            _resample_pixels(ys, to, image, at, c, steps, weights)
         elif taps == (2, 2):
             _resample_one(ys, to, image, at, c, steps, weights, (2, 2))
         elif taps == (4, 4):
             _resample_one(ys, to, image, at, c, steps, weights, (4, 4))
         else:
             _resample_one(ys, to, image, at, c, steps, weights, taps)
+
+
+@inlined
+def _resample_pixels(y, to, x, at, inner, steps, weights):  # type: ignore[no-untyped-def]
+    """``_resample_one`` where each pixel is a single one, times a number.
+
+    So when the gradient of a halved image goes back. What the pixel is made from is
+    looked up before its vectors: behind a store, the compiler would do so again.
+    """
+    (down, right), (row_weight, weight) = steps, weights
+    step = BITS // 8 // y.itemsize
+    for i in range(len(down)):
+        for j in range(len(right)):
+            pixel = at + down[i, 0] + right[j, 0]
+            factor = row_weight[i, 0] * weight[j, 0]
+            for k in range(0, inner, step):
+                c = min(k, inner - step)
+                store(y, to + c, factor * load(x, pixel + c))
+            to += inner
 
 
 @inlined
