@@ -101,7 +101,7 @@ def _resample_images(first, last, scratch, y, x, turned, c, steps, weights):  # 
         if taps == (1, 1):
             _resample_pixels(ys, to, image, at, c, steps, weights)
         elif taps == (2, 2):
-            _resample_one(ys, to, image, at, c, steps, weights, (2, 2))
+            _resample_squares(ys, to, image, at, c, steps, weights)
         elif taps == (4, 4):
             _resample_one(ys, to, image, at, c, steps, weights, (4, 4))
         else:
@@ -124,6 +124,26 @@ def _resample_pixels(y, to, x, at, inner, steps, weights):  # type: ignore[no-un
             for k in range(0, inner, step):
                 c = min(k, inner - step)
                 store(y, to + c, factor * load(x, pixel + c))
+            to += inner
+
+
+@inlined
+def _resample_squares(y, to, x, at, inner, steps, weights):  # type: ignore[no-untyped-def]
+    """The same where each pixel is a sum of two by two, as in bilinear resizing."""
+    (down, right), (row_weight, weight) = steps, weights
+    step = BITS // 8 // y.itemsize
+    for i in range(len(down)):
+        upper, lower = at + down[i, 0], at + down[i, 1]
+        above, below = row_weight[i, 0], row_weight[i, 1]
+        for j in range(len(right)):
+            a, b = upper + right[j, 0], upper + right[j, 1]
+            c, d = lower + right[j, 0], lower + right[j, 1]
+            left, other = weight[j, 0], weight[j, 1]
+            wa, wb, wc, wd = above * left, above * other, below * left, below * other
+            for k in range(0, inner, step):
+                k = min(k, inner - step)
+                row = wa * load(x, a + k) + wb * load(x, b + k)
+                store(y, to + k, row + (wc * load(x, c + k) + wd * load(x, d + k)))
             to += inner
 
 
