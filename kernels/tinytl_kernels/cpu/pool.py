@@ -21,7 +21,6 @@ from ..threads import run
 from .compiled import NOTHING, as_written, compiled
 from .direct_loops import copy
 from .layout import by_image, channels_last, images, turn_image
-from .product import filled
 from .simd import BITS, lanes, load, store, zero
 
 Array = np.ndarray
@@ -66,7 +65,7 @@ def _summed(x: Array, bounds: tuple[Array, ...], size: Pair) -> Array:
     """Images of `size`, each pixel the sum over a rectangle of x."""
     (n, c), one = x.shape[:2], lanes(x.dtype)
     y = empty((n, *size, c), x.dtype)
-    scratch = (filled(x.shape[3] * c, one) + 2 * one, x.dtype)
+    scratch = ((x.shape[3] + size[1]) * c + 4 * one, x.dtype)
     arrays = y, channels_last(x), bounds
     run(_sums, n, *arrays, work=x.size + y.size, scratch=scratch)
     return images(y)
@@ -229,37 +228,41 @@ def _sums(first, last, scratch, y, x, bounds):  # type: ignore[no-untyped-def]
     """Images first..last-1 of y: lines are added first, and then pixels of their sum.
 
     A vector holds the channels of a pixel and, where they do not fill it, what is
-    behind them, which the next pixel overwrites. Then a line that is the same as the
-    one before (a transposed sum has them) is copied, in vectors that are full.
+    behind them, which the next pixel overwrites; so the last rows, with none behind
+    them, go through scratch. A line that is the same as the one before (a transposed
+    sum has them) is copied, in vectors that are full.
     """
-    top, bottom, left, right = bounds
+    top, bottom = bounds[:2]
     rows, columns, channels = y.shape[1:]
     line, one = x.shape[2] * channels, BITS // 8 // y.itemsize
-    row = columns * channels
+    row, behind = columns * channels, line + 2 * one
     numbers, out = x.reshape(-1), y.reshape(-1)
     to, end = first * rows * row, last * rows * row
     for n in range(first, last):
         for i in range(rows):
-            same = i and top[i] == top[i - 1] and bottom[i] == bottom[i - 1]
-            if same and channels < one:
+            if i and top[i] == top[i - 1] and bottom[i] == bottom[i - 1]:
                 copy(out, to, out, to - row, row)
-                to += row
-                continue
-            start = n * x.shape[1]
-            _add_lines(scratch, numbers, start + top[i], start + bottom[i], line)
-            for j in range(columns):
-                for c in range(0, channels, one):
-                    total = zero(numbers)
-                    for w in range(left[j], right[j]):
-                        total = total + load(scratch, w * channels + c)
-                    if to + c + one <= end:
-                        store(out, to + c, total)
-                    else:
-                        behind = len(scratch) - one
-                        store(scratch, behind, total)
-                        for k in range(min(one, channels - c)):
-                            out[to + c + k] = scratch[behind + k]
-                to += channels
+            else:
+                start = n * x.shape[1]
+                _add_lines(scratch, numbers, start + top[i], start + bottom[i], line)
+                if to + row + one <= end:
+                    _add_pixels(out, to, scratch, columns, channels, bounds)
+                else:
+                    _add_pixels(scratch, behind, scratch, columns, channels, bounds)
+                    copy(out, to, scratch, behind, row)
+            to += row
+
+
+@as_written
+def _add_pixels(out, to, line, columns, channels, bounds):  # type: ignore[no-untyped-def]
+    """A row of sums, each over pixels left..right-1 of a line."""
+    left, right = bounds[2:]
+    for j in range(columns):
+        for c in range(0, channels, BITS // 8 // line.itemsize):
+            total = zero(line)
+            for w in range(left[j], right[j]):
+                total = total + load(line, w * channels + c)
+            store(out, to + j * channels + c, total)
 
 
 @as_written
