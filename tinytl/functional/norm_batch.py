@@ -98,13 +98,14 @@ class Batch:
 
     def weights(self, *rows: Array) -> Array:
         """The weights of a sum, in the dtype of x."""
-        return namespace(self.r).stack(rows).astype(self.x.dtype, copy=False)
+        flat = namespace(self.r).concatenate(rows).astype(self.x.dtype, copy=False)
+        return flat.reshape(len(rows), -1)
 
     def dx_weights(self, scale: Array, sums: Array) -> Array:
         """What scale * D is made of, given its argument's two sums: see (1)."""
-        mean_g, along_g = sums[0] / self.count, self.r * sums[1] / self.count
+        mean_g, mean_gc = sums / self.count
         rw = self.r * scale
-        return self.weights(rw, -rw * mean_g, -rw * self.r * along_g)
+        return self.weights(rw, -rw * mean_g, -rw * self.r * self.r * mean_gc)
 
     def passed(self, g: Tensor) -> Tensor:
         """g', with its history."""
