@@ -16,7 +16,7 @@ import numpy as np
 from . import tiles
 from .compiled import as_written, inlined
 from .product import TALL, multiply
-from .simd import lanes, load, store, zero
+from .simd import lanes, load, store, turn, zero
 
 LANES = lanes(np.float32)
 
@@ -126,17 +126,24 @@ def _both(along, points, size, line, between, out):  # type: ignore[no-untyped-d
 
 @as_written
 def _panel(q, w, order, u, scratch, spare, by):  # type: ignore[no-untyped-def]
-    """G w G^T of the filters of panel q."""
+    """G w G^T of the filters of panel q, as many as lanes at once.
+
+    The 9 taps of each are neighbours in memory, in either order: lanes of filters are
+    turned to lanes of taps, which reads 16 numbers of each, if so many are there.
+    """
     start, f_step, c_step, tap_step = order
-    side = by.points
-    taps = (scratch, spare, LANES, 3 * LANES)
+    side, behind = by.points, 4 - 4 * tap_step  # of the first tap: 0, or 8
+    taps = (scratch, spare + behind * LANES, tap_step * LANES, 3 * tap_step * LANES)
     for f in range(0, by.width, LANES):
         count = min(LANES, by.filters - q * by.width - f)
         for c in range(by.channels):
-            for lane in range(count):
-                tap = start + (q * by.width + f + lane) * f_step + c * c_step
-                for k in range(9):
-                    scratch[spare + k * LANES + lane] = w[tap + k * tap_step]
+            at = start + (q * by.width + f) * f_step + c * c_step - behind
+            if count == LANES >= 9 and at + (LANES - 1) * f_step + LANES <= len(w):
+                turn(scratch, spare, LANES, w, at, f_step)
+            else:
+                for lane in range(count):
+                    for k in range(9):
+                        scratch[spare + k * LANES + lane] = w[at + lane * f_step + k]
             to = (u[0], u[1] + c * by.width + f, side * u[2], u[2])
             _both(
                 tiles.filters, side, (3, side), taps, (scratch, spare + 9 * LANES), to
