@@ -20,8 +20,21 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
+from ..memory import empty
 from .compiled import as_written
-from .simd import BITS, FUSED, address, compiled_as, lanes, read, spread, write
+from .simd import (
+    BITS,
+    FUSED,
+    address,
+    compiled_as,
+    lanes,
+    load,
+    read,
+    spread,
+    store,
+    turn,
+    write,
+)
 
 Array = np.ndarray
 
@@ -221,15 +234,40 @@ def panels(columns: int, dtype: Any) -> Panels:
 
 def pack_panels(matrix: Array, by: Panels) -> Array:
     """(K, F) in these panels, one after the other; flat."""
-    one = lanes(matrix.dtype)
-    packed = np.zeros(len(matrix) * by.columns, matrix.dtype)
-    to = 0
-    for q, start in enumerate(by.starts):
-        part = matrix[:, start : start + (2 if q < by.wide else 1) * one]
-        size = len(matrix) * max(part.shape[1], one)
-        packed[to : to + size].reshape(len(matrix), -1)[:, : part.shape[1]] = part
-        to += size
+    one, (depth, columns) = lanes(matrix.dtype), matrix.shape
+    if columns < one:
+        packed = np.zeros((depth, one), matrix.dtype)
+        packed[:, :columns] = matrix
+        return packed.reshape(-1)
+    turned = matrix.T.flags.c_contiguous
+    numbers = matrix.T if turned else np.ascontiguousarray(matrix)
+    packed = empty((depth * by.columns,), matrix.dtype)
+    _pack_panels(numbers.reshape(-1), turned, depth, columns, packed, by)
     return packed
+
+
+@as_written
+def _pack_panels(numbers, turned, depth, columns, packed, by):  # type: ignore[no-untyped-def]
+    """``pack_panels``; of a matrix that lies column by column, if `turned`."""
+    one, to = BITS // 8 // numbers.itemsize, 0
+    for q in range(len(by.starts)):
+        width = 2 * one if q < by.wide else one
+        for half in range(0, width, one):
+            column, out = by.starts[q] + half, to + half
+            if turned and depth < one:
+                for k in range(depth):
+                    for j in range(one):
+                        packed[out + k * width + j] = numbers[(column + j) * depth + k]
+            elif turned:
+                for first in range(0, depth, one):
+                    k = min(first, depth - one)
+                    at = column * depth + k
+                    turn(packed, out + k * width, width, numbers, at, depth)
+            else:
+                for k in range(depth):
+                    row = load(numbers, k * columns + column)
+                    store(packed, out + k * width, row)
+        to += depth * width
 
 
 def unpack(columns: Array, by: Panels, number: int) -> Array:
