@@ -306,3 +306,21 @@ def test_the_same_threads_give_the_same_bits(threads, monkeypatch):
         first, second = (three(kernels, x, w, gy, view, groups) for _ in range(2))
         for one, other in zip(first, second, strict=True):
             np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("filters", [1, 3])
+def test_a_slice_of_narrow_rows_writes_nothing_else(filters, monkeypatch):
+    """Pixels are written as whole vectors, but nothing behind the last one."""
+    narrow = sys.modules["tinytl_kernels.cpu.narrow"]
+    x, w, _, view, _ = problem((2, 2, filters, (4, 17), (3, 2), 1, 1, 1, 1), "float32")
+    wanted = plain.conv(x, w, view, 1).transpose(0, 2, 3, 1).reshape(-1, 18, filters)
+    first, last = 1, 3
+
+    def only_these(kernel, count, *args, work, scratch):
+        kernel(first, last, np.zeros(*scratch), *args)
+
+    monkeypatch.setattr(narrow, "run", only_these)
+    monkeypatch.setattr(narrow, "empty", lambda shape, dtype: np.full(shape, 7, dtype))
+    rows = narrow.conv(x, w, view).transpose(0, 2, 3, 1).reshape(-1, 18, filters)
+    np.testing.assert_allclose(rows[first:last], wanted[first:last], atol=1e-5)
+    assert (np.delete(rows, range(first, last), axis=0) == 7).all()

@@ -1,5 +1,7 @@
 """Compiled kernels against the plain ones: both orders in memory, both dtypes, NaN."""
 
+import sys
+
 import numpy as np
 import pytest
 from tinytl_kernels import available, kernels_for, plain, use_kernels
@@ -217,6 +219,25 @@ def test_pooling(kernels, dtype, order, channels, options):
     agree(kernels.scatter(g, where, view), plain.scatter(g, where, view), dtype)
     agree(kernels.sum_pool(x, view), plain.sum_pool(x, view), dtype)
     agree(kernels.sum_pool_dx(g, view), plain.sum_pool_dx(g, view), dtype)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(4, 2), (2, 30)])
+def test_a_slice_of_sums_writes_nothing_else(channels, size, dtype, monkeypatch):
+    """Pixels are written as whole vectors, but nothing behind the last one."""
+    pool = sys.modules["tinytl_kernels.cpu.pool"]
+    x = drawn((3, channels, *size), dtype, 1)[0]
+    view = window("pool", size, 2, 1)
+    wanted = plain.sum_pool(x, view)
+
+    def only_one(kernel, count, *args, work, scratch):
+        kernel(1, 2, np.zeros(*scratch), *args)
+
+    monkeypatch.setattr(pool, "run", only_one)
+    monkeypatch.setattr(pool, "empty", lambda shape, dtype: np.full(shape, 7, dtype))
+    y = pool.sum_pool(x, view)
+    agree(y[1], wanted[1], dtype)
+    assert (y[::2] == 7).all()
 
 
 # -- resizing --------------------------------------------------------------------------
