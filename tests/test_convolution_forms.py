@@ -42,6 +42,8 @@ SHAPES = {
     "first layer, gaps": (1, 3, 16, (8, 40), (3, 3), 1, 2, 2, 1),
     "few channels, five taps": (2, 2, 20, (7, 19), (5, 5), 1, 2, 1, 1),
     "few channels, wide padding": (2, 4, 9, (3, 18), (3, 2), 1, 3, 1, 1),
+    "rows of seven": (2, 5, 32, (7, 7), (3, 3), 1, 1, 1, 1),
+    "rows of ten, two kinds of panels": (1, 3, 40, (19, 20), (3, 3), 2, 1, 1, 1),
     "winograd, 4 x 4": (2, 16, 32, (9, 8), (3, 3), 1, 1, 1, 1),
     "winograd, 2 x 2": (3, 16, 16, (2, 6), (3, 3), 1, 1, 1, 1),
     "winograd, whole image": (3, 16, 32, (2, 2), (3, 3), 1, 1, 1, 1),

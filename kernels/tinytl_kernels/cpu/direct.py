@@ -28,7 +28,18 @@ from ..threads import PRODUCTS, get_num_threads, run
 from . import direct_loops as loops
 from .layout import channels_last, images
 from .matmul import matmul
-from .product import TALL, filled, pack, pack_panels, panel, panels, unpack
+from .product import (
+    FEWER,
+    MORE,
+    ROWS,
+    TALL,
+    filled,
+    pack,
+    pack_panels,
+    panel,
+    panels,
+    unpack,
+)
 from .simd import lanes
 
 Array = np.ndarray
@@ -55,6 +66,7 @@ class Plan(NamedTuple):
     columns: int  # filters, filled up to whole panels
     width: int  # of a panel
     wide: bool  # panels are two vectors wide
+    rows: int  # pixels in a block of such a panel
 
 
 @functools.lru_cache(maxsize=256)
@@ -81,7 +93,14 @@ def plan(window: Window, channels: int, filters: int, dtype: np.dtype) -> Plan:
         filled(filters, width),
         width,
         width > lanes(dtype),
+        _rows(window.out[1]),
     )
+
+
+def _rows(count: int) -> int:
+    """Pixels in a block: few of the `count` in a row shall be computed twice."""
+    sizes = [n for n in (MORE, FEWER) if n <= count]
+    return min([ROWS, *sizes], key=lambda n: filled(count, n))
 
 
 def conv(x: Array, w: Array, window: Window) -> Array:

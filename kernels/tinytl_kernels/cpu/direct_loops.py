@@ -1,7 +1,7 @@
 """The loops of convolution as it is defined; direct.py says what they compute."""
 
 from .compiled import as_written
-from .product import ROWS, TALL, block, multiply
+from .product import FEWER, MORE, ROWS, TALL, block, multiply
 from .simd import BITS, load, store, zero
 
 PIXEL, SIGHT = 3, 9  # numbers in a pixel of RGB, and in a row of a 3 x 3 window of it
@@ -14,6 +14,7 @@ def convolve(first, last, scratch, x, packed, y, by, panels):  # type: ignore[no
     channels = x.shape[3]
     one = BITS // 8 // y.itemsize
     narrow = filters < one  # a block writes more, which the next one overwrites
+    least = by.rows if panels.wide == len(panels.starts) else ROWS
     flat = y.reshape(-1)
     here = -1
     for row in range(first, last):
@@ -22,7 +23,7 @@ def convolve(first, last, scratch, x, packed, y, by, panels):  # type: ignore[no
             pad(x, n, scratch, by)
             here = n
         room = (last - 1 - row) * count * filters  # that later rows will overwrite
-        own = count >= ROWS and (not narrow or room >= one - filters)
+        own = count >= least and (not narrow or room >= one - filters)
         step = filters if own else panels.columns
         out = (flat, row * count * filters) if own else (scratch, by.room)
         _row(i, scratch, packed, (*out, step), channels, by, panels)
@@ -46,7 +47,7 @@ def _row(i, padded, packed, to, channels, by, panels):  # type: ignore[no-untype
     for q in range(len(panels.starts)):
         wide = q < panels.wide
         width, first = (2 * one, q * 2) if wide else (one, q + panels.wide)
-        size = ROWS if wide or count < TALL else TALL
+        size = by.rows if wide else ROWS if count < TALL else TALL
         for k in range(0, count, size):
             j = max(min(k, count - size), 0)  # the last block may overlap
             start = i * by.stride[0] * by.padded[1] * channels + j * step
@@ -61,6 +62,10 @@ def _row(i, padded, packed, to, channels, by, panels):  # type: ignore[no-untype
                         block(ROWS, 2, (depth[0], SIGHT), a, b, c, False)
                     else:
                         block(TALL, 1, (depth[0], SIGHT), a, b, c, False)
+                elif wide and size == FEWER:
+                    block(FEWER, 2, depth, a, b, c, r > 0)
+                elif wide and size == MORE:
+                    block(MORE, 2, depth, a, b, c, r > 0)
                 elif wide:
                     block(ROWS, 2, depth, a, b, c, r > 0)
                 elif size == TALL:

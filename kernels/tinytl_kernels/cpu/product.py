@@ -39,6 +39,7 @@ from .simd import (
 Array = np.ndarray
 
 ROWS, TALL = (4, 8) if BITS == 256 else (8, 16)  # 16 registers hold less than 32
+FEWER, MORE = (3, 5) if BITS == 256 else (7, 10)  # for lines that ROWS do not divide
 
 
 @intrinsic(prefer_literal=True)
