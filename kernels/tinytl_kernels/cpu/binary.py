@@ -24,21 +24,26 @@ def binary(name: str, x: Array, z: Array) -> Array:
     as the one whose numbers are all there: a repeated one's order means nothing.
     """
     function = getattr(np, name)
-    big = max(x, z, key=lambda a: (a.size, -a.strides.count(0)))
-    alike = x.dtype == z.dtype and x.ndim == z.ndim > 1 and get_num_threads() > 1
+    big, little = (x, z) if _rank(x) >= _rank(z) else (z, x)
+    alike = x.dtype == z.dtype and little.ndim in (0, big.ndim) and big.ndim > 1
     if not alike or np.broadcast_shapes(x.shape, z.shape) != big.shape:
         return function(x, z)
-    little = z if big is x else x
     if _one_each(big, little) and (name != "subtract" or big is x):
         return _with_one_each(name, big, little)
+    if get_num_threads() == 1:
+        return function(x, z)
     y = np.empty_like(big)
 
     def part(first: int, last: int) -> None:
-        left, right = (a[first:last] if len(a) == len(y) else a for a in (x, z))
-        function(left, right, out=y[first:last])
+        whole = [a[first:last] if a.shape[:1] == y.shape[:1] else a for a in (x, z)]
+        function(*whole, out=y[first:last])
 
     run(part, len(y), work=y.size)
     return y
+
+
+def _rank(x: Array) -> tuple[int, int]:
+    return x.size, -x.strides.count(0)
 
 
 def _one_each(x: Array, z: Array) -> bool:
