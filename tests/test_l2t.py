@@ -182,6 +182,18 @@ def test_without_a_meta_rate_theta_does_not_depend_on_the_trial():
     assert theta(long) == theta(short)
 
 
+def test_without_learning_the_first_step_is_the_same_and_phi_stays():
+    """The control starts from the weights that learning starts from, and keeps them."""
+    learning, still = ours(bn_virtual="restore"), ours(learn=False)
+    phi = [p.data.tobytes() for p in still.meta.parameters()]
+    for k, (x, labels) in enumerate(batches(2)):
+        reports = [l2t.step(x, labels) for l2t in (learning, still)]
+        assert (theta(learning) == theta(still)) == (k == 0)
+        assert reports[1].outer is None
+        assert reports[1].hypergradient == ()
+    assert [p.data.tobytes() for p in still.meta.parameters()] == phi
+
+
 def test_the_trial_leaves_no_trace():
     """All is as after the real step; with "restore" the running statistics too."""
     full = ours(dtype=np.float32, bn_virtual="restore", meta_lr=0, meta_weight_decay=0)

@@ -134,13 +134,14 @@ class L2T:
         weight_decay: of theta.
         meta_lr: rate of phi.
         meta_weight_decay: of phi, added to its gradient.
+        learn: False leaves phi at its initial values and makes no trial: a control.
         generator: randomness of initial values; None for fresh entropy.
 
     Attributes:
         student: target and branch.
         meta: the meta-networks.
         sgd: optimiser of the student.
-        adam: optimiser of the meta-networks, None if they have no parameters.
+        adam: optimiser of the meta-networks, None if nothing is learned.
 
     Raises:
         ValueError: a pair or an option that does not exist.
@@ -168,6 +169,7 @@ class L2T:
         weight_decay: float = 1e-4,
         meta_lr: float = 1e-4,
         meta_weight_decay: float = 1e-4,
+        learn: bool = True,
         generator: np.random.Generator | None = None,
     ):
         self.source = source.eval()
@@ -187,7 +189,7 @@ class L2T:
         self.meta = MetaNetworks(shapes, **learned, **random)
         channels = [(theirs[m][0], ours[n][0]) for m, n in self.pairs]
         self.student = Student(target, self.pairs, channels, **random)
-        theta, phi = list(self.student.parameters()), list(self.meta.parameters())
+        theta, phi = self.student.parameters(), [*self.meta.parameters()] * learn
         self.sgd = SGD(theta, lr, momentum, weight_decay=weight_decay)
         self.adam = Adam(phi, meta_lr, weight_decay=meta_weight_decay) if phi else None
 

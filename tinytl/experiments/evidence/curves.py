@@ -25,10 +25,10 @@ from ..statistics import mean_interval
 from .plan import ARMS, CELLS
 from .tables import Group
 
-COLOURS = (BLACK, ORANGE, GREEN, BLUE, SKY, VERMILLION, PURPLE)
+COLOURS = (BLACK, ORANGE, GREEN, BLUE, SKY, VERMILLION, PURPLE, "0.5")
 LINES = styles(list(ARMS)[:5], COLOURS) | {
     name: {"color": c, "marker": m, "linestyle": (0, (3, 1, 1, 1)), "markersize": 4}
-    for name, c, m in zip(list(ARMS)[5:], COLOURS[5:], "xP", strict=True)
+    for name, c, m in zip(list(ARMS)[5:], COLOURS[5:], "xPD", strict=True)
 }
 MARKS = 8  # markers on a curve
 ENOUGH = 4  # runs for a band

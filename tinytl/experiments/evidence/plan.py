@@ -77,8 +77,9 @@ ARMS = {
     "l2t-www-unit": Arm(
         "l2t-www", "shape alone", 30, {"which": "map", "scale": "unit"}
     ),
+    "l2t-ww-still": Arm("l2t-ww", "L2T-ww, not learned", 5, {"learn": False}),
 }
-USUAL = tuple(name for name in ARMS if name != "l2t-www-unit")
+USUAL = tuple(ARMS)[:6]
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ COMPARED = (
     ("l2t-www-flat", "l2t-ww"),
     ("l2t-www-unit", "l2t-ww"),
     ("l2t-www-map", "l2t-www-flat"),
+    ("l2t-ww-still", "ufm"),
+    ("l2t-ww", "l2t-ww-still"),
 )
 
 
