@@ -325,7 +325,7 @@ def made(arm, seed, final, cell="cifar10-10", width=16, **more):
             "loss": 9.0,
             "cross_entropy": 2.0,
             "outer": None,
-            "lambdas": [1.5] * 15,
+            "lambdas": [1.0, 1.5, 2.0] * 5,
             "peaks": [1.0] * 15,
             "gammas": [1.25] * 15 if www else [],
             "uneven": [0.5] * 15 if www else [],
@@ -396,8 +396,8 @@ def test_what_was_learned_is_told_for_methods_that_learn():
     assert [row[:2] for row in rows] == [
         [arm, epoch] for arm in ("L2T-ww", "L2T-www, h from map") for epoch in "13"
     ]
-    assert rows[0][2:] == ["1.5000", "1.0000", "–", "–"]
-    assert rows[-1][2:] == ["1.5000", "1.0000", "1.2500", "0.5000"]
+    assert rows[0][2:] == ["1.5000", "0.4082", "1.0000", "–", "–"]
+    assert rows[-1][2:] == ["1.5000", "0.4082", "1.0000", "1.2500", "0.5000"]
 
 
 def test_a_page_is_filled_and_filled_again(tmp_path):

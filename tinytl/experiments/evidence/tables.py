@@ -132,8 +132,12 @@ def _row(cell: str, a: str, b: str, each: Comparison, p: float) -> list[str]:
 
 
 def learned(group: Group) -> str:
-    """What became of the weights, means over pairs and runs: first, middle, last."""
-    head = ["arm", "epoch", "lambda", "C max omega", "gamma", "unevenness of gamma"]
+    """What became of the weights, means over pairs and runs: first, middle, last.
+
+    Beside lambda's mean is its standard deviation from pair to pair, mean over runs.
+    """
+    head = ["arm", "epoch", "lambda", "from pair to pair", "C max omega", "gamma"]
+    head.append("unevenness of gamma")
     rows = []
     for arm, runs in group.items():
         for k, at in enumerate(runs[0]["weights"]):
@@ -142,6 +146,8 @@ def learned(group: Group) -> str:
                 numbers = [
                     digits(float(np.mean(x)), places=4) if x[0] else "–" for x in parts
                 ]
+                spread = float(np.mean(np.std(parts[0], axis=1)))
+                numbers.insert(1, digits(spread, places=4))
                 rows.append([ARMS[arm].title, str(at["epoch"]), *numbers])
     return table(head, rows) if rows else "No run with meta-networks yet."
 
