@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("numba")
+numba = pytest.importorskip("numba")
 
-from tinytl_kernels.cpu.compiled import as_written
+from tinytl_kernels.cpu.compiled import UNCOUNTED
 from tinytl_kernels.cpu.simd import arrive, lanes, load, stream
 from tinytl_kernels.memory import empty
 from tinytl_kernels.threads import run
 
 
-@as_written
+@numba.njit(**{**UNCOUNTED, "cache": False})  # a kept one would outlive its stores
 def _copy(first, last, y, x, start, one):  # type: ignore[no-untyped-def]
     for k in range(first, last):
         stream(y, start + k * one, load(x, k * one))
