@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-numba = pytest.importorskip("numba")
+pytest.importorskip("numba")
 
+import numba
 from tinytl_kernels.cpu.compiled import UNCOUNTED
 from tinytl_kernels.cpu.simd import arrive, lanes, load, stream
 from tinytl_kernels.memory import empty
