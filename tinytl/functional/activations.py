@@ -140,7 +140,7 @@ def tanh(input: Operand) -> Tensor:
     x = floating("tanh", "input", input)
     return record(
         namespace(x.data).tanh(x.data),
-        (x, lambda g: _sigmoid_dx(4 * g, 2 * x)),
+        (x, lambda g: g * (4 * sigmoid(2 * x) * sigmoid(-2 * x))),
     )
 
 
