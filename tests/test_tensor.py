@@ -442,3 +442,11 @@ def test_public_names_exist():
     for module in (tinytl, F):
         for name in module.__all__:
             assert hasattr(module, name), name
+
+
+@pytest.mark.parametrize("slope", [np.inf, np.nan])
+def test_a_leak_without_bounds_stays_below_zero(slope):
+    """The part of a leaky ReLU that is not taken is 0, whatever its slope is."""
+    x = Tensor(np.array([2.0, np.inf]), requires_grad=True)
+    for y in (F.leaky_relu(x, slope), F.prelu(x, Tensor(np.array(slope)))):
+        np.testing.assert_array_equal(y.numpy(), x.numpy())

@@ -41,13 +41,20 @@ def leaky_relu(input: Operand, negative_slope: float = 0.01) -> Tensor:
     """y = x if x > 0, else negative_slope * x.
 
     Backward. gy, or negative_slope * gy (also at exactly 0).
-    Computed as a sum of two parts, one of them 0: choosing number by number is slow.
     Source: Maas et al. 2013.
     """
     x = floating("leaky_relu", "input", input)
     number("leaky_relu", "negative_slope", negative_slope)
+    return _bent(x, negative_slope)
+
+
+def _bent(x: Tensor, slope: Tensor | float) -> Tensor:
+    """x where it is above 0, else slope * x.
+
+    A sum of two parts, one of which is 0: choosing number by number is slow.
+    """
     on = x.data > 0
-    return keep(x, on) + negative_slope * keep(x, ~on)
+    return keep(x, on) + keep(slope * x, ~on)
 
 
 def prelu(input: Operand, weight: Operand) -> Tensor:
@@ -72,7 +79,7 @@ def prelu(input: Operand, weight: Operand) -> Tensor:
             f"channels of an input of shape {x.shape}; got shape {a.shape}"
         )
     slope = reshape(a, (1, -1, *(1,) * (x.ndim - 2)) if a.numel() > 1 else ())
-    return where(x.data > 0, x, slope * x)
+    return _bent(x, slope)
 
 
 def relu6(input: Operand) -> Tensor:
