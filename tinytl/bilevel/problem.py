@@ -19,14 +19,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tinytl_kernels import Array, kernels_for, namespace
+from tinytl_kernels import Array, namespace
 
 from .. import functional as F
+from ..optim import sgd_step
 from ..tensor import Tensor, grad
 
 Inner = Callable[[list[Tensor], list[Tensor], int], Tensor]
 Outer = Callable[[list[Tensor], list[Tensor]], Tensor]
 Tensors = Sequence[Tensor]
+BUFFER = "momentum_buffer"  # v, in the state of optim.SGD
 
 
 class ZeroHypergradientWarning(UserWarning):
@@ -86,12 +88,16 @@ class Problem:
             d = add_scaled(g, self.w, theta) if self.w else list(g)
             v = add_scaled(d, self.mu, v) if self.mu else d
             return add_scaled(theta, -self.alpha[t], v), v
-        options = (self.alpha[t], self.mu, 0.0, self.w, False)
+        rule: dict[str, Any] = {
+            "lr": self.alpha[t],
+            "momentum": self.mu,
+            "weight_decay": self.w,
+        }
         found = [
-            kernels_for(p.data).sgd_step(p.data, x.data, u.data, *options)
+            sgd_step(p.data, x.data, {BUFFER: u.data}, **rule)
             for p, x, u in zip(theta, g, v, strict=True)
         ]
-        return [Tensor(p) for p, _ in found], [Tensor(u) for _, u in found]
+        return [Tensor(p) for p, _ in found], [Tensor(s[BUFFER]) for _, s in found]
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,8 @@ class MetaNetworks(Module):
         What the networks see of a map is computed once for all pairs that share it.
         """
         distinct = {id(s): s for s in maps}
-        p = {key: pooled(s) for key, s in distinct.items()}
+        asked = len(self.what) or len(self.where)
+        p = {key: pooled(s) for key, s in distinct.items() if asked}
         u = {key: seen(s, self.h_input) for key, s in distinct.items() if self.h_input}
         found = []
         for k, s in enumerate(maps):
