@@ -22,7 +22,7 @@ import tinytl
 from . import rows
 from .__main__ import PAGE, matching
 from .sides import Ours
-from .table import replace
+from .table import grid, replace
 from .workloads import Row
 
 OUTSIDE = "outside the kernels"
@@ -117,12 +117,12 @@ def side_by_side(found: list[Profile]) -> str:
             shares.setdefault(name, [0.0] * len(found))[k] = spent / seconds
     listed = {name: each for name, each in shares.items() if max(each) >= LISTED}
     heads = [f"{row.group}: {row.name}" for row, *_ in found]
-    lines = [["", *heads], ["---", *["---:"] * len(found)]]
-    for name, each in sorted(listed.items(), key=lambda pair: -sum(pair[1])):
-        lines.append([name, *(f"{share:.0%}".replace("%", " %") for share in each)])
+    body = [
+        [name, *(f"{share:.0%}".replace("%", " %") for share in each)]
+        for name, each in sorted(listed.items(), key=lambda pair: -sum(pair[1]))
+    ]
     each = [f"{1e3 * seconds / times:.1f}" for _, seconds, times, _ in found]
-    lines.append(["all, milliseconds", *each])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return grid(["", *heads], [*body, ["all, milliseconds", *each]])
 
 
 def main() -> None:

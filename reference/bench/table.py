@@ -155,14 +155,15 @@ def markdown(result: Result) -> str:
     limit = limits(rows)
     shown = [cells(row, limit) for row in rows if row["group"] != "limit"]
     head = ["milliseconds", *HEAD[1:]]
-    parts = [about(result), _grid(["goal", "reached", "wanted", ""], goals(rows))]
+    parts = [about(result), grid(["goal", "reached", "wanted", ""], goals(rows))]
     if result.get("startup"):
         names = ["seconds of a new process", "tinytl", "PyTorch", "at most", ""]
-        parts.append(_grid(names, starts(result["startup"])))
-    return "\n\n".join([*parts, _grid(head, shown)])
+        parts.append(grid(names, starts(result["startup"])))
+    return "\n\n".join([*parts, grid(head, shown)])
 
 
-def _grid(head: Iterable[str], body: list[Cells]) -> str:
+def grid(head: Iterable[str], body: list[Cells]) -> str:
+    """A table in Markdown; all but the first column are numbers."""
     first = [list(head)]
     rule = [["---", *["---:"] * (len(first[0]) - 1)]]
     return "\n".join("| " + " | ".join(row) + " |" for row in (first + rule + body))

@@ -7,7 +7,7 @@ after the other. `relu` is 1 or None, and `past` too: each case is compiled by i
 without a question in the loop. All arrays are flat.
 """
 
-from .compiled import as_written
+from .compiled import as_written, inlined
 from .norm_vectors import gated, put, unless_negative, weight
 from .simd import arrive, load
 
@@ -19,9 +19,7 @@ def _line(first, last, shape, planes, past, relu, by, y, x):  # type: ignore[no-
         own = 0 if planes is None else row % channels
         for k in range(0, size, step):
             k = min(k, size - step)
-            mean = weight(by, own, k, planes)
-            scale = weight(by, own + channels, k, planes)
-            shift = weight(by, own + 2 * channels, k, planes)
+            mean, scale, shift = _three(by, own, channels, k, planes)
             at = row * size + k
             c = load(x, at) - mean
             value = scale * c + shift
@@ -36,12 +34,8 @@ def _mix(first, last, shape, planes, past, relu, by, y, x, g):  # type: ignore[n
         own = 0 if planes is None else row % channels
         for k in range(0, size, step):
             k = min(k, size - step)
-            mean = weight(by, own, k, planes)
-            scale = weight(by, own + channels, k, planes)
-            shift = weight(by, own + 2 * channels, k, planes)
-            u = weight(by, own + 3 * channels, k, planes)
-            v = weight(by, own + 4 * channels, k, planes)
-            w = weight(by, own + 5 * channels, k, planes)
+            mean, scale, shift = _three(by, own, channels, k, planes)
+            u, v, w = _three(by, own + 3 * channels, channels, k, planes)
             at = row * size + k
             c = load(x, at) - mean
             kept = gated(load(g, at), c, scale, shift, relu)
@@ -56,12 +50,8 @@ def _mix_gated(first, last, shape, planes, past, relu, by, y, x, g):  # type: ig
         own = 0 if planes is None else row % channels
         for k in range(0, size, step):
             k = min(k, size - step)
-            mean = weight(by, own, k, planes)
-            scale = weight(by, own + channels, k, planes)
-            shift = weight(by, own + 2 * channels, k, planes)
-            u = weight(by, own + 3 * channels, k, planes)
-            v = weight(by, own + 4 * channels, k, planes)
-            w = weight(by, own + 5 * channels, k, planes)
+            mean, scale, shift = _three(by, own, channels, k, planes)
+            u, v, w = _three(by, own + 3 * channels, channels, k, planes)
             at = row * size + k
             c = load(x, at) - mean
             mixed = u * load(g, at) + (w * c + v)
@@ -76,18 +66,22 @@ def _mix2(first, last, shape, planes, past, relu, by, y, x, g, h):  # type: igno
         own = 0 if planes is None else row % channels
         for k in range(0, size, step):
             k = min(k, size - step)
-            mean = weight(by, own, k, planes)
-            scale = weight(by, own + channels, k, planes)
-            shift = weight(by, own + 2 * channels, k, planes)
-            u = weight(by, own + 3 * channels, k, planes)
-            v = weight(by, own + 4 * channels, k, planes)
-            w = weight(by, own + 5 * channels, k, planes)
+            mean, scale, shift = _three(by, own, channels, k, planes)
+            u, v, w = _three(by, own + 3 * channels, channels, k, planes)
             t = weight(by, own + 6 * channels, k, planes)
             at = row * size + k
             c = load(x, at) - mean
             kept = gated(load(g, at), c, scale, shift, relu)
             put(y, at, u * kept + (w * c + v) + t * load(h, at), past)
     arrive()
+
+
+@inlined
+def _three(by, first, channels, k, planes):  # type: ignore[no-untyped-def]
+    """Weights of a vector of three kinds, one after the other, beginning at `first`."""
+    a = weight(by, first, k, planes)
+    b = weight(by, first + channels, k, planes)
+    return a, b, weight(by, first + 2 * channels, k, planes)
 
 
 LOOPS = {

@@ -7,11 +7,9 @@ before; None where planes are whole vectors.
 """
 
 from .compiled import as_written, inlined
-from .norm_lanes import CHUNKS
+from .norm_lanes import CHUNKS, TOGETHER
 from .norm_vectors import everywhere, gated, total, where_positive
 from .simd import load, zero
-
-TOGETHER = 4096  # numbers that are added up in the dtype of x before they go to float64
 
 
 @as_written
