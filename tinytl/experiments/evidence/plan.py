@@ -79,7 +79,8 @@ ARMS = {
     ),
     "l2t-ww-still": Arm("l2t-ww", "L2T-ww, not learned", 5, {"learn": False}),
 }
-USUAL = tuple(ARMS)[:6]
+FURTHER = ("l2t-www-unit", "l2t-ww-still")  # made when asked for
+USUAL = tuple(name for name in ARMS if name not in FURTHER)
 
 
 @dataclass(frozen=True)

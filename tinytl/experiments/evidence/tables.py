@@ -136,8 +136,8 @@ def learned(group: Group) -> str:
 
     Beside lambda's mean is its standard deviation from pair to pair, mean over runs.
     """
-    head = ["arm", "epoch", "lambda", "from pair to pair", "C max omega", "gamma"]
-    head.append("unevenness of gamma")
+    head = ["arm", "epoch", "lambda", "from pair to pair", "C max omega"]
+    head += ["gamma", "unevenness of gamma"]
     rows = []
     for arm, runs in group.items():
         for k, at in enumerate(runs[0]["weights"]):
