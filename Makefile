@@ -26,7 +26,7 @@ test: .venv/test .venv/cuda/ready
 	$(call step,compiled kernels as Python,NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest \
 		--cov --cov-append --cov-report= tests/test_kernels.py \
 		tests/test_convolution_forms.py tests/test_cpu_kernels.py \
-		tests/test_matmul_kernels.py)
+		tests/test_depthwise.py tests/test_matmul_kernels.py)
 	$(call step,CUDA kernels in the simulator,NUMBA_ENABLE_CUDASIM=1 $(ONE_THREAD) \
 		$(BIN)/python -m pytest -n auto --cov --cov-append --cov-report= tests/cuda)
 	$(call step,CUDA kernels for real devices,PYTHONPATH=kernels:. \
