@@ -10,7 +10,11 @@ pytest.importorskip("numba")
 from tinytl_kernels import use_kernels
 from tinytl_kernels.cpu.product import ROWS
 
-SIZES = [(128, 400, 120), (ROWS, 300, 17), (ROWS + 1, 70, 500), (33, 129, 65)]
+SIZES = [
+    *[(128, 400, 120), (ROWS, 300, 17), (ROWS + 1, 70, 500), (33, 129, 65)],
+    *[(10, 128, 512), (1, 500, 600), (600, 500, 1), (1, 400, 120), (120, 400, 1)],
+    *[(1, 11_000, 20), (20, 11_000, 1)],
+]
 
 
 @pytest.fixture
@@ -39,6 +43,25 @@ def test_products_equal_numpy(size, dtype, order, matmul):
     assert got.dtype == dtype
     tolerance = 1e-13 if dtype == "float64" else 1e-6
     assert np.abs(got - wanted).max() <= tolerance * np.abs(wanted).max() * k**0.5
+
+
+@pytest.mark.parametrize("size", [(1, 400, 120), (120, 400, 1), (10, 128, 512)])
+@pytest.mark.parametrize("order", ["rows", "columns"])
+def test_blas_is_given_nothing_that_wakes_its_threads(size, order):
+    class Watched(np.ndarray):
+        """An array whose products raise."""
+
+        def __matmul__(self, other):
+            raise AssertionError("a product of BLAS")
+
+    m, k, columns = size
+    x, z = np.ones((m, k), "f4", order="C"), np.ones((k, columns), "f4")
+    if order == "columns":
+        x, z = np.asfortranarray(x), np.asfortranarray(z)
+    with use_kernels("cpu"):
+        module = sys.modules["tinytl_kernels.cpu.matmul"]
+        got = module.matmul(x.view(Watched), z.view(Watched))
+    np.testing.assert_array_equal(got, np.full((m, columns), k))
 
 
 @pytest.mark.parametrize(

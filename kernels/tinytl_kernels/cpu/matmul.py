@@ -15,15 +15,29 @@ from .simd import BITS, fetch
 Array = np.ndarray
 
 SMALL = 1 << 18  # products below which BLAS, on one thread, is faster
+VECTOR = 9 << 10  # the same for a single row or column: BLAS wakes its threads sooner
+DOT = 10_000  # the longest dot product that BLAS computes on one thread
 
 
 def matmul(x: Array, z: Array) -> Array:
-    """Y = X Z over the last two dimensions; see plain.matmul."""
+    """Y = X Z over the last two dimensions; see plain.matmul.
+
+    With few rows, Y^T = Z^T X^T. A vector that is met by rows which lie in memory has a
+    dot product with each of them.
+    """
     ours = x.ndim == z.ndim == 2 and x.dtype in (np.float32, np.float64)
     rows, depth = x.shape[-2:]
     columns = z.shape[-1]
-    if not ours or rows < TALL or not depth or rows * depth * columns < SMALL:
+    size = rows * depth * columns
+    wakes = VECTOR if 1 in (rows, columns) else SMALL
+    if not ours or max(rows, columns) < TALL or size < wakes:
         return x @ z
+    if rows == 1 and depth <= DOT and z.T.flags.c_contiguous:
+        return _dots(z.T, x)[None]
+    if columns == 1 and depth <= DOT and x.flags.c_contiguous:
+        return _dots(x, z.T)[:, None]
+    if rows < TALL:
+        return np.ascontiguousarray(matmul(z.T, x.T).T)
     by_columns = x.T.flags.c_contiguous
     numbers = np.ascontiguousarray(x.T if by_columns else x).reshape(-1)
     steps = (1, rows) if by_columns else (depth, 1)
@@ -39,6 +53,17 @@ def matmul(x: Array, z: Array) -> Array:
         scratch=(TALL * by.columns, x.dtype),
         work=rows * depth * columns // PRODUCTS,
     )
+    return y
+
+
+def _dots(lines: Array, vector: Array) -> Array:
+    """Dot products of a vector (1, K) with lines (N, K) -> (N,), by BLAS."""
+    y = empty((len(lines),), lines.dtype)
+
+    def share(first: int, last: int) -> None:
+        np.vecdot(lines[first:last], vector, out=y[first:last])
+
+    run(share, len(lines), work=lines.size // 4)
     return y
 
 
