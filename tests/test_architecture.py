@@ -27,6 +27,7 @@ FLOORS = [
     "tinytl.graph",
     "tinytl.operators",
     "tinytl.tensor",
+    "tinytl.forward",
     "tinytl.functional",
     "tinytl.nn",
     "tinytl.optim",

@@ -6,7 +6,8 @@ Every recorded operation is a Node. A Node knows the Nodes of its inputs and, fo
 a *pullback*: the function that turns the gradient of a loss with respect to the output
 into the gradient with respect to that input (the transposed Jacobian, applied to a
 vector). Pullbacks are written with operations on Tensors. So a gradient is recorded
-like any other value, and derivatives of every order follow from the first.
+like any other value, and derivatives of every order follow from the first. A third part
+of the edge, the *push*, may say the same for the other direction (``forward.py``).
 
 A Node holds neither the value nor the Tensor that came out. Nothing points from an
 input to an output, so there are no cycles: when the last Tensor that leads to a part of
@@ -34,6 +35,8 @@ from typing import Any
 from tinytl_kernels import namespace
 
 Pullback = Callable[[Any], Any]  # Tensor -> Tensor
+Push = Callable[[Any], Any]  # likewise, for tangents
+Edge = tuple[Any, Pullback] | tuple[Any, Pullback, Push]
 _numbers = itertools.count()
 
 
@@ -60,7 +63,7 @@ class Node:
     def __init__(
         self,
         shape: tuple[int, ...],
-        edges: tuple[tuple["Node", Pullback], ...] = (),
+        edges: tuple[Edge, ...] = (),
         leaf: Any = None,
     ):
         self.shape = shape
@@ -78,7 +81,7 @@ def ancestors(roots: Iterable[Node]) -> list[Node]:
         node = waiting.pop()
         if node not in found:
             found.add(node)
-            waiting.extend(parent for parent, _ in node.edges)
+            waiting.extend(parent for parent, *_ in node.edges)
     return sorted(found, key=lambda node: node.number)
 
 
@@ -104,7 +107,7 @@ def walk(
     order = ancestors(gradients)
     leads = set(targets)
     for node in order:
-        if any(parent in leads for parent, _ in node.edges):
+        if any(parent in leads for parent, *_ in node.edges):
             leads.add(node)
 
     with recording(create_graph):
@@ -112,7 +115,7 @@ def walk(
             if node not in leads:
                 continue
             g = gradients[node] if node in targets else gradients.pop(node)
-            for parent, pullback in node.edges:
+            for parent, pullback, *_ in node.edges:
                 if parent in leads:
                     gx = _pull(pullback, g, node, parent)
                     gradients[parent] = (

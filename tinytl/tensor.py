@@ -21,8 +21,8 @@ from tinytl_kernels.devices import device_type, is_array, move
 from .devices import check_together
 from .devices import device as Device
 from .graph import (
+    Edge,
     Node,
-    Pullback,
     ancestors,
     check_finite,
     layer_path,
@@ -302,7 +302,7 @@ def _beside(x: Tensor, other: Any) -> Array:
     return y
 
 
-def record(value: Array, *edges: tuple[Tensor, Pullback]) -> Tensor:
+def record(value: Array, *edges: Edge) -> Tensor:
     """Tensor of `value`, remembered as computed from the input of each edge.
 
     Args:
@@ -310,13 +310,14 @@ def record(value: Array, *edges: tuple[Tensor, Pullback]) -> Tensor:
         edges: pairs (input, pullback). A pullback takes the gradient with respect to
             the output, a Tensor of value's shape, and returns the one with respect to
             its input, a Tensor of the input's shape and dtype. It uses operations on
-            Tensors only, writes to nothing, and does not hold the output.
+            Tensors only, writes to nothing, and does not hold the output. A third entry
+            may take a tangent of the input to one of the output (``forward.py``).
     """
     output = Tensor(value)
     if state.checking and edges:
         check_finite(output.data, operation_name(edges[0][1]), layer_path())
     if state.recording:
-        kept = tuple((x.node, pullback) for x, pullback in edges if x.node is not None)
+        kept = tuple((x.node, *maps) for x, *maps in edges if x.node is not None)
         if kept:
             output.node = Node(output.shape, kept)
     return output

@@ -1,25 +1,12 @@
 r"""Derivatives along a direction: Jacobian times vector, Hessian times vector.
 
 Reverse mode gives products with the transposed Jacobian, c -> J'c (J = dy/dx): that is
-what ``grad(y, x, grad_outputs=c)`` is. There is no forward mode in the engine, and none
-is needed: c -> J'c is a linear function of c, and the transpose of a linear function is
-its pullback. So record u = J'c, and pull a direction q back through it, to c:
-
-    d<J'c, q>/dc = J q.
-
-The value of c plays no part; zeros do. The second walk visits only what is linear in c:
-the backward pass, run forwards.
-
-When a loss is a weighted sum, ell(theta, w) = sum_k w_k d_k(theta), its weights *are*
-such a c for the terms d: grad_theta ell = J_d' w, therefore
-
-    d<grad_theta ell, q>/dw = J_d q,
-
-one forward-mode product, whatever computed the weights.
+what ``grad(y, x, grad_outputs=c)`` is. Forward mode gives J q (``tinytl.forward``).
 """
 
 from collections.abc import Sequence
 
+from ..forward import pushed
 from ..graph import enable_grad
 from ..tensor import Tensor, grad
 from .problem import Tensors, zeros, zeros_for_none
@@ -48,18 +35,7 @@ def jvp(
     """
     ys, xs, q = (_listed(x) for x in (outputs, inputs, tangents))
     _check("jvp", "tangent", q, xs)
-    moving = [k for k, y in enumerate(ys) if y.requires_grad]
-    tangent: list[Tensor | None] = [None] * len(ys)
-    with enable_grad():
-        c = [x.requires_grad_() for x in zeros([ys[k] for k in moving])]
-        u = grad([ys[k] for k in moving], xs, c, create_graph=True, allow_unused=True)
-        used = [k for k, x in enumerate(u) if x is not None]
-        if used:
-            u_used, q_used = [u[k] for k in used], [q[k] for k in used]
-            found = grad(u_used, c, q_used, create_graph, allow_unused=True)
-            for k, y in zip(moving, found, strict=True):
-                tangent[k] = y
-    return tuple(zeros_for_none(tangent, ys))
+    return tuple(zeros_for_none(pushed(ys, xs, q, create_graph), ys))
 
 
 def hvp(

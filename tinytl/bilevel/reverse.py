@@ -5,7 +5,9 @@ recorded, and the recorded gradient is differentiated once more (double backward
 
     H_t q = d<grad ell_t, q>/dtheta,    mixed = d<grad ell_t, q>/dphi
 
-in one walk, q constant. The graph of a step is dropped before the next is made: of the
+in one walk, q constant. At t = 0 the mixed term is all that is asked for: a tangent of
+theta pushed forward gives it (``forward_mode.mixed``), and no gradient is needed, where
+none was kept. The graph of a step is dropped before the next is made: of the
 activations, those of one step are in memory however large T is; of the parameters, one
 copy a step (see `keep`).
 
@@ -15,10 +17,11 @@ so many recorded steps. One is free: the graph of the last step is used before a
 is made. With None all are kept, and the memory is that of "unrolled".
 
 Cost, with c for one gradient of ell: T c there; on the way back about 2 c a step, and c
-more where no graph was kept; at t = 0 only the mixed term, less than c.
+more where no graph was kept; at t = 0 only the mixed term, about c.
 """
 
 from ..tensor import Tensor
+from .forward_mode import mixed
 from .problem import (
     Hypergradient,
     Problem,
@@ -66,6 +69,8 @@ def reverse(
     def product(
         problem: Problem, theta: Tensors, t: int, q: Tensors, hessian: bool
     ) -> tuple[Tensors | None, Tensors]:
+        if t not in kept and not hessian:
+            return None, mixed(problem, theta, t, q)
         step = kept.pop(t, None) or recorded(problem, theta, t)
         return products(problem, step, q, hessian)
 

@@ -97,8 +97,8 @@ def mul(input: Operand, other: Operand) -> Tensor:
     xs, zs = x.shape, z.shape
     return record(
         _each("multiply", x.data, z.data),
-        (x, lambda g: sum_to(g * z, xs)),
-        (z, lambda g: sum_to(g * x, zs)),
+        (x, lambda g: sum_to(g * z, xs), lambda t: t * z),
+        (z, lambda g: sum_to(g * x, zs), lambda t: x * t),
     )
 
 

@@ -7,7 +7,7 @@ Weigh every output with g and add up:
 T is linear in each of x, w and g. Its partial derivatives are conv (with respect to g),
 conv_dx (to x) and conv_dw (to w), each linear in the remaining two. So the gradients of
 any one of the three are the other two, and the circle closes: no order of derivative
-needs a fourth kernel.
+needs a fourth kernel. And a tangent of x or w goes through each as x or w does.
 """
 
 from collections.abc import Sequence
@@ -78,33 +78,39 @@ def _conv2d(x: Tensor, w: Tensor, form: _Form, b: Tensor | None = None) -> Tenso
     kernels = kernels_for(x.data)
     value = kernels.conv(x.data, w.data, form.window, form.groups)
     edges = [
-        (x, lambda gy: _conv2d_dx(gy, w, form)),
-        (w, lambda gy: _conv2d_dw(x, gy, form)),
+        (x, lambda gy: _conv2d_dx(gy, w, form), lambda t: _conv2d(t, w, form)),
+        (w, lambda gy: _conv2d_dw(x, gy, form), lambda t: _conv2d(x, t, form)),
     ]
     if b is None:
         return record(value, *edges)
-    return record(kernels.add_per_channel(value, b.data), *edges, (b, _conv2d_db))
+    shape = value.shape
+    bias = (b, _conv2d_db, lambda t: _per_channel(t, shape))
+    return record(kernels.add_per_channel(value, b.data), *edges, bias)
 
 
 def _conv2d_dx(gy: Tensor, w: Tensor, form: _Form) -> Tensor:
     return record(
         kernels_for(gy.data).conv_dx(gy.data, w.data, form.window, form.groups),
-        (gy, lambda gx: _conv2d(gx, w, form)),
-        (w, lambda gx: _conv2d_dw(gx, gy, form)),
+        (gy, lambda gx: _conv2d(gx, w, form), lambda t: _conv2d_dx(t, w, form)),
+        (w, lambda gx: _conv2d_dw(gx, gy, form), lambda t: _conv2d_dx(gy, t, form)),
     )
 
 
 def _conv2d_dw(x: Tensor, gy: Tensor, form: _Form) -> Tensor:
     return record(
         kernels_for(x.data).conv_dw(x.data, gy.data, form.window, form.groups),
-        (x, lambda gw: _conv2d_dx(gy, gw, form)),
-        (gy, lambda gw: _conv2d(x, gw, form)),
+        (x, lambda gw: _conv2d_dx(gy, gw, form), lambda t: _conv2d_dw(t, gy, form)),
+        (gy, lambda gw: _conv2d(x, gw, form), lambda t: _conv2d_dw(x, t, form)),
     )
 
 
 def _conv2d_db(g: Tensor) -> Tensor:
     value, shape = kernels_for(g.data).sum_per_channel(g.data), g.shape
-    return record(value, (g, lambda h: expand(reshape(h, (1, -1, 1, 1)), shape)))
+    return record(value, (g, lambda h: _per_channel(h, shape), _conv2d_db))
+
+
+def _per_channel(b: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return expand(reshape(b, (1, -1, 1, 1)), shape)
 
 
 def _check(x: Tensor, w: Tensor, b: Tensor | None, groups: int) -> None:

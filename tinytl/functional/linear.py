@@ -61,8 +61,16 @@ def _matmul(x: Tensor, z: Tensor) -> Tensor:
     xs, zs = x.shape, z.shape
     return record(
         kernels_for(x.data).matmul(x.data, z.data),
-        (x, lambda g: sum_to(_matmul(g, transpose(z, -1, -2)), xs)),
-        (z, lambda g: sum_to(_matmul(transpose(x, -1, -2), g), zs)),
+        (
+            x,
+            lambda g: sum_to(_matmul(g, transpose(z, -1, -2)), xs),
+            lambda t: _matmul(t, z),
+        ),
+        (
+            z,
+            lambda g: sum_to(_matmul(transpose(x, -1, -2), g), zs),
+            lambda t: _matmul(x, t),
+        ),
     )
 
 
@@ -101,8 +109,8 @@ def _linear(x: Tensor, w: Tensor, b: Tensor | None) -> Tensor:
     """Y = X W^T + b of matrices.   Backward. dX = dY W, dW = dY^T X, db: dY, summed."""
     value = kernels_for(x.data).matmul(x.data, w.data.T)
     edges = [
-        (x, lambda g: _matmul(g, w)),
-        (w, lambda g: _matmul(transpose(g, 0, 1), x)),
+        (x, lambda g: _matmul(g, w), lambda t: _linear(t, w, None)),
+        (w, lambda g: _matmul(transpose(g, 0, 1), x), lambda t: _linear(x, t, None)),
     ]
     if b is None:
         return record(value, *edges)

@@ -19,6 +19,8 @@ gives
 
     -r^2 A xs - r (mean(g xs) D(h) + mean(h xs) D(g))                                (2)
 
+Forward. A tangent t of x moves the line by w D(t): D is its own transpose.
+
 So all of it is, in each channel, a few sums and a weighted sum of g', h, c and 1. That
 is how it is computed: in one pass for the sums and one for the result. Where a third
 derivative may follow, (2) is written with operations on Tensors instead, and so are all
@@ -124,10 +126,34 @@ def batch_norm_line(by: Batch) -> Tensor:
     """w xs + b, or its ReLU.   Backward. Equations (1) and (2)."""
     return record(
         by.kernels.line(by.x.data, by.line),
-        (by.x, lambda g: _batch_norm_dx(g, by)),
-        (by.w, lambda g: _batch_norm_dw(g, by)),
-        (by.b, lambda g: _batch_norm_db(g, by)),
+        (by.x, lambda g: _batch_norm_dx(g, by), lambda t: _moved_by_x(t, by)),
+        (by.w, lambda g: _batch_norm_dw(g, by), lambda t: _moved_by_w(t, by)),
+        (by.b, lambda g: _batch_norm_db(g, by), lambda t: _moved_by_b(t, by)),
     )
+
+
+def _moved_by_x(t: Tensor, by: Batch, sums: Array | None = None) -> Tensor:
+    """w D(t), of which the ReLU keeps its part; `sums` of t and t c, if known."""
+    if is_grad_enabled():
+        return by.passed(wide(by.w, t) * _batch_norm_dx(t, by.bare()))
+    weights = by.dx_weights(by.w.data, by.bare().sums(t) if sums is None else sums)
+    return Tensor(by.kernels.line_mix_gated(t.data, by.x.data, by.line, weights))
+
+
+def _moved_by_w(t: Tensor, by: Batch) -> Tensor:
+    """t xs, of which the ReLU keeps its part."""
+    if is_grad_enabled():
+        return by.passed(wide(t, by.x) * batch_norm_line(by.bare()))
+    weights = by.weights(by.none(), by.none(), t.data * by.r)
+    return Tensor(by.kernels.line_mix_gated(*[by.x.data] * 2, by.line, weights))
+
+
+def _moved_by_b(t: Tensor, by: Batch) -> Tensor:
+    """t, of which the ReLU keeps its part."""
+    if is_grad_enabled():
+        return by.passed(expand(wide(t, by.x), by.x.shape))
+    weights = by.weights(by.none(), t.data, by.none())
+    return Tensor(by.kernels.line_mix_gated(*[by.x.data] * 2, by.line, weights))
 
 
 def _batch_norm_dx(g: Tensor, by: Batch) -> Tensor:
@@ -136,7 +162,7 @@ def _batch_norm_dx(g: Tensor, by: Batch) -> Tensor:
     second = _Second(g, by)
     return record(
         by.kernels.line_mix(g.data, by.x.data, by.line, weights),
-        (g, lambda h: second.dg(h)),
+        (g, lambda h: second.dg(h), lambda t: _batch_norm_dx(t, by)),
         (by.x, lambda h: second.dx(h)),
         (by.w, lambda h: second.dw(h)),
     )
@@ -146,31 +172,20 @@ def _batch_norm_dw(g: Tensor, by: Batch) -> Tensor:
     """sum(g' xs)."""
     sums = by.sums(g)
 
-    def to_g(h: Tensor) -> Tensor:
-        if is_grad_enabled():
-            return by.passed(wide(h, by.x) * batch_norm_line(by.bare()))
-        weights = by.weights(by.none(), by.none(), h.data * by.r)
-        return Tensor(by.kernels.line_mix_gated(*[by.x.data] * 2, by.line, weights))
-
     def to_x(h: Tensor) -> Tensor:
         if is_grad_enabled():
             return wide(h, by.x) * _batch_norm_dx(by.passed(g), by.bare())
         weights = by.dx_weights(h.data, sums)
         return Tensor(by.kernels.line_mix(g.data, by.x.data, by.line, weights))
 
-    return record((by.r * sums[1]).astype(g.dtype, copy=False), (g, to_g), (by.x, to_x))
+    value = (by.r * sums[1]).astype(g.dtype, copy=False)
+    return record(value, (g, lambda h: _moved_by_w(h, by)), (by.x, to_x))
 
 
 def _batch_norm_db(g: Tensor, by: Batch) -> Tensor:
     """sum(g')."""
-
-    def to_g(h: Tensor) -> Tensor:
-        if is_grad_enabled():
-            return by.passed(expand(wide(h, by.x), by.x.shape))
-        weights = by.weights(by.none(), h.data, by.none())
-        return Tensor(by.kernels.line_mix_gated(*[by.x.data] * 2, by.line, weights))
-
-    return record(by.sums(g)[0].astype(g.dtype, copy=False), (g, to_g))
+    value = by.sums(g)[0].astype(g.dtype, copy=False)
+    return record(value, (g, lambda h: _moved_by_b(h, by)))
 
 
 class _Second:
@@ -191,12 +206,8 @@ class _Second:
         return sums
 
     def dg(self, h: Tensor) -> Tensor:
-        """w D(h), of which the ReLU keeps its part."""
-        by = self.by
-        if is_grad_enabled():
-            return by.passed(wide(by.w, h) * _batch_norm_dx(h, by.bare()))
-        weights = by.dx_weights(by.w.data, self.sums(h)[2:4])
-        return Tensor(by.kernels.line_mix_gated(h.data, by.x.data, by.line, weights))
+        """What a tangent h of x moves y by: w D is symmetric, and so is the ReLU."""
+        return _moved_by_x(h, self.by, None if is_grad_enabled() else self.sums(h)[2:4])
 
     def dw(self, h: Tensor) -> Tensor:
         """<h, D(g')> = n r A."""

@@ -51,7 +51,14 @@ def max_pool2d(
     view = _pool("max_pool2d", x, kernel_size, stride, padding, dilation, ceil_mode)
     batch = x if x.ndim == 4 else unsqueeze(x, 0)
     value, where = kernels_for(batch.data).max_pool(batch.data, view)
-    y = record(value, (batch, lambda g: _max_pool2d_dx(g, where, view)))
+    y = record(
+        value,
+        (
+            batch,
+            lambda g: _max_pool2d_dx(g, where, view),
+            lambda t: _max_pool2d_dxx(t, where, view),
+        ),
+    )
     index = Tensor(where.astype(np.int64)) if return_indices else y
     if x.ndim == 3:
         y, index = squeeze(y, 0), squeeze(index, 0)

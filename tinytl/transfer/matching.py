@@ -27,12 +27,13 @@ its published code, where the source's map is the one that is resized.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tinytl_kernels import namespace
+from tinytl_kernels import Array, namespace
 
 from .. import functional as F
 from ..nn import Conv2d, Module, ModuleList
@@ -317,24 +318,41 @@ def mean_square(x: Tensor, weight: Tensor | None = None) -> Tensor:
 
     Backward. dm/dx = 2 weight x / (H W), dm/dweight = x^2 / (H W).
     """
-    n, c, height, width = x.shape
-    count = height * width
-    weighted = x.data if weight is None else x.data * weight.data
 
-    def spread(g: Tensor, factor: float) -> Tensor:
-        return F.reshape(g * factor, (n, c, 1, 1))
+    def weighted() -> Tensor:
+        return x if weight is None else x * weight
 
-    def to_x(g: Tensor) -> Tensor:
-        return (x if weight is None else x * weight) * spread(g, 2 / count)
-
-    def to_weight(g: Tensor) -> Tensor:
-        return x * x * spread(g, 1 / count)
-
-    total = namespace(x.data).einsum("bcij,bcij->bc", x.data, weighted)
-    value = total / x.dtype.type(count)
+    value = _mean_product(x.data, x.data if weight is None else x.data * weight.data)
+    by_x = (
+        x,
+        lambda g: _spread(weighted(), g, 2.0),
+        lambda t: 2.0 * mean_product(t, weighted()),
+    )
     if weight is None:
-        return record(value, (x, to_x))
-    return record(value, (x, to_x), (weight, to_weight))
+        return record(value, by_x)
+    return record(value, by_x, (weight, lambda g: _spread(x * x, g, 1.0)))
+
+
+def mean_product(x: Tensor, z: Tensor) -> Tensor:
+    r"""m_{b,c} = mean_{i,j} x z, linear in each: what x^2 / 2 moves by along z.
+
+    Shapes: both (N, C, H, W) -> (N, C).
+    """
+    return record(
+        _mean_product(x.data, z.data),
+        (x, lambda g: _spread(z, g, 1.0), lambda t: mean_product(t, z)),
+        (z, lambda g: _spread(x, g, 1.0), lambda t: mean_product(x, t)),
+    )
+
+
+def _mean_product(x: Array, z: Array) -> Array:
+    total = namespace(x).einsum("bcij,bcij->bc", x, z)
+    return total / x.dtype.type(math.prod(x.shape[2:]))
+
+
+def _spread(x: Tensor, g: Tensor, factor: float) -> Tensor:
+    """x times factor g / (H W), for g (N, C)."""
+    return x * F.reshape(g * (factor / math.prod(x.shape[2:])), (*x.shape[:2], 1, 1))
 
 
 def stretched(gamma: Tensor, size: tuple[int, ...], scale: str = "raw") -> Tensor:
