@@ -260,8 +260,11 @@ def warn_if_zero(problem: Problem, found: Hypergradient) -> None:
 
 
 def add_scaled(x: Tensors, c: float, y: Tensors) -> list[Tensor]:
-    """x + c y."""
-    return [F.add(p, q, alpha=c) for p, q in zip(x, y, strict=True)]
+    """x + c y; without a history, one pass: a step down y at the rate -c."""
+    if any(z.requires_grad for z in (*x, *y)):
+        return [F.add(p, q, alpha=c) for p, q in zip(x, y, strict=True)]
+    pairs = zip(x, y, strict=True)
+    return [Tensor(sgd_step(p.data, q.data, {}, lr=-c)[0]) for p, q in pairs]
 
 
 def dot(x: Tensors, y: Tensors) -> float:
