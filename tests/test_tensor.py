@@ -13,6 +13,7 @@ import pytest
 import tinytl
 import tinytl.functional as F
 from tinytl import Tensor, detect_anomaly, enable_grad, grad, nn, no_grad
+from tinytl.graph import used_once
 from tinytl.tensor import record
 
 
@@ -400,6 +401,59 @@ def test_memory_is_flat_over_a_thousand_steps():
 
 
 # -- looking for NaN -----------------------------------------------------------------
+
+
+def chain(length):
+    """A leaf, and a number that operations which each keep an array make of it."""
+    x = Tensor(np.linspace(0.5, 1, 100_000), True)
+    y = x
+    for _ in range(length):
+        y = y * F.sigmoid(y)
+    return x, y.sum()
+
+
+def test_a_graph_for_one_walk_is_let_go_on_the_way():
+    x, y = chain(10)
+    (wanted,) = grad(y, x)
+    tracemalloc.start()
+    try:
+        with used_once():
+            x, y = chain(10)
+        before = tracemalloc.get_traced_memory()[0]
+        (found,) = grad(y, x)
+        after = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(found.data, wanted.data)
+    arrays = x.data.nbytes
+    assert before > 15 * arrays  # in the graph alone: y is a number
+    assert after < 4 * arrays
+    with pytest.raises(ValueError, match="used_once"):
+        grad(y, x)
+
+
+def test_a_recorded_walk_lets_nothing_go():
+    """The walk through its results lets go of both."""
+    x, y = chain(3)
+    (g,) = grad(y, x, create_graph=True)
+    (wanted,) = grad(g.sum(), x)
+    with used_once():
+        x, y = chain(3)
+        (g,) = grad(y, x, create_graph=True)
+        (g,) = grad(y, x, create_graph=True)
+        total = g.sum()
+    np.testing.assert_array_equal(grad(total, x)[0].data, wanted.data)
+    with pytest.raises(ValueError, match="used_once"):
+        grad(total, x)
+
+
+def test_what_was_recorded_outside_outlives_the_walk():
+    x = Tensor(np.array(3.0), True)
+    square = x * x
+    for _ in range(2):
+        with used_once():
+            y = square * 2
+        assert grad(y, x)[0].item() == 12
 
 
 def test_anomaly_names_the_operation():

@@ -41,9 +41,10 @@ _numbers = itertools.count()
 
 
 class _State(threading.local):
-    """What one thread is doing: recording? looking for NaN? inside which layers?"""
+    """What a thread does: recording? for one walk? looking for NaN? in which layer?"""
 
     recording = True
+    once = False
     checking = False
     layers: tuple[tuple[str, Any], ...] = ()
 
@@ -58,7 +59,7 @@ class Node:
     where ``backward`` leaves the gradient.
     """
 
-    __slots__ = ("shape", "edges", "number", "leaf", "layer", "__weakref__")
+    __slots__ = ("shape", "edges", "number", "leaf", "once", "layer", "__weakref__")
 
     def __init__(
         self,
@@ -67,10 +68,21 @@ class Node:
         leaf: Any = None,
     ):
         self.shape = shape
-        self.edges = edges
+        self.edges: tuple[Edge, ...] | Gone = edges
         self.number = next(_numbers)
         self.leaf = None if leaf is None else weakref.ref(leaf)
+        self.once = state.once
         self.layer = layer_path() if state.checking else ""
+
+
+class Gone:
+    """The edges of a Node that was let go: whoever looks for them is told."""
+
+    def __iter__(self) -> Iterator[Any]:
+        raise ValueError(
+            "this part of the graph was made for one walk (used_once) and is gone; "
+            "compute it again, or leave used_once out"
+        )
 
 
 def ancestors(roots: Iterable[Node]) -> list[Node]:
@@ -97,8 +109,8 @@ def walk(
         create_graph: record the walk itself, so that it can be differentiated.
 
     Raises:
-        ValueError: a pullback returned another shape than its input's; or, inside
-            ``detect_anomaly``, a NaN or an infinity.
+        ValueError: a pullback returned another shape than its input's; the graph is
+            gone (``used_once``); or, inside ``detect_anomaly``, a NaN or an infinity.
     """
     gradients: dict[Node, Any] = {}
     for node, g in roots:
@@ -111,7 +123,8 @@ def walk(
             leads.add(node)
 
     with recording(create_graph):
-        for node in reversed(order):
+        while order:
+            node = order.pop()
             if node not in leads:
                 continue
             g = gradients[node] if node in targets else gradients.pop(node)
@@ -121,6 +134,8 @@ def walk(
                     gradients[parent] = (
                         gradients[parent] + gx if parent in gradients else gx
                     )
+            if node.once and node.edges and not create_graph:
+                node.edges, pullback = Gone(), None
     return {node: gradients[node] for node in targets if node in gradients}
 
 
@@ -172,6 +187,21 @@ def no_grad() -> Any:
 def enable_grad() -> Any:
     """Context manager or decorator: record again, inside a ``no_grad`` block."""
     return recording(True)
+
+
+@contextmanager
+def used_once() -> Iterator[None]:
+    """What is recorded inside the block is for one walk, which lets go of it.
+
+    So the memory that only pullbacks hold is free as soon as they have been called, and
+    the peak of a walk is lower. A walk that is recorded itself keeps what it walks: the
+    walk through its results will let go of both.
+    """
+    before, state.once = state.once, True
+    try:
+        yield
+    finally:
+        state.once = before
 
 
 def is_grad_enabled() -> bool:

@@ -22,6 +22,7 @@ from typing import Any
 from tinytl_kernels import Array, namespace
 
 from .. import functional as F
+from ..graph import used_once
 from ..optim import sgd_step
 from ..tensor import Tensor, grad
 
@@ -176,7 +177,8 @@ def inner_gradient(
 ) -> tuple[Tensor, list[Tensor]]:
     """ell_t and its gradient at theta."""
     at = leaves(theta)
-    loss = problem.ell(at, t, [x.detach() for x in problem.phi])
+    with used_once():
+        loss = problem.ell(at, t, [x.detach() for x in problem.phi])
     return loss.detach(), differentiate(f"inner at t = {t}", loss, at)[0]
 
 
@@ -205,7 +207,8 @@ def outer_gradients(
 ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
     """L at theta, its gradient by theta, and the direct one by phi."""
     at = leaves(theta)
-    loss = problem.outer_loss(at)
+    with used_once():
+        loss = problem.outer_loss(at)
     a, direct = differentiate("outer", loss, at, problem.phi)
     return loss.detach(), a, direct
 

@@ -101,6 +101,7 @@ def sweep(
         if t < first:
             break
         q = add_scaled(b, -problem.alpha[t], a)
+        b.clear()  # free, while the product is made
         hq, mixed = product(problem, theta, t, q, t > first)
         gradients = add_scaled(gradients, 1.0, mixed)
         if hq is not None:

@@ -20,6 +20,9 @@ Cost, with c for one gradient of ell: T c there; on the way back about 2 c a ste
 more where no graph was kept; at t = 0 only the mixed term, about c.
 """
 
+from tinytl_kernels import namespace
+
+from ..graph import used_once
 from ..tensor import Tensor
 from .forward_mode import mixed
 from .problem import (
@@ -63,8 +66,9 @@ def reverse(
     ) -> tuple[Tensor, list[Tensor]]:
         if t < first:
             return inner_gradient(problem, theta, t)
-        kept[t] = recorded(problem, theta, t)
-        return kept[t][2], [g.detach() for g in kept[t][1]]
+        at, g, loss = recorded(problem, theta, t)
+        kept[t] = at, [hollow(x) for x in g], loss
+        return loss, [x.detach() for x in g]
 
     def product(
         problem: Problem, theta: Tensors, t: int, q: Tensors, hessian: bool
@@ -85,11 +89,19 @@ def double_backward(
 
 
 def recorded(problem: Problem, theta: Tensors, t: int) -> Recorded:
-    """The gradient of ell_t at theta_t, to be differentiated again."""
+    """The gradient of ell_t at theta_t, to be differentiated again, once."""
     at = leaves(theta)
-    loss = problem.ell(at, t)
-    g, _ = differentiate(f"inner at t = {t}", loss, at, create_graph=True)
+    with used_once():
+        loss = problem.ell(at, t)
+        g, _ = differentiate(f"inner at t = {t}", loss, at, create_graph=True)
     return at, g, loss.detach()
+
+
+def hollow(x: Tensor) -> Tensor:
+    """The history of x without its values: one number in the place of all."""
+    y = Tensor(namespace(x.data).broadcast_to(x.data.dtype.type(0), x.shape))
+    y.node = x.node
+    return y
 
 
 def products(
