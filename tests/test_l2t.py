@@ -3,15 +3,23 @@
 import numpy as np
 import pytest
 import torch
+from checker import check_grads
 
 from reference.torch import l2t as theirs
 from reference.torch import matching as twins
 from reference.torch import networks as nets
 from tinytl import Tensor, grad, nn
 from tinytl.bilevel import sgd_settings
+from tinytl.forward import pushed
 from tinytl.models import VGG9, ResNet
 from tinytl.transfer import L2T, matching_loss
-from tinytl.transfer.matching import mean_square, resized, weighted_distance
+from tinytl.transfer.matching import (
+    mean_product,
+    mean_square,
+    resized,
+    spread,
+    weighted_distance,
+)
 
 PAIRS = ((0, 0), (0, 2), (1, 1), (2, 0), (2, 3), (2, 4))
 
@@ -256,6 +264,27 @@ def test_the_mean_square_has_the_derivatives_of_its_formula(weighted):
     theirs = derivatives(((w if weighted else 1) * x * x).mean((2, 3)))
     for a, b in zip(ours, theirs, strict=True):
         assert relative(a.data, b.data) < 1e-12
+
+
+@pytest.mark.parametrize("operation", [mean_product, spread, mean_square])
+def test_operations_of_the_matching_close_a_circle(operation):
+    """Their derivatives of every order are theirs again; and tangents go through them."""
+    rng = np.random.default_rng(1)
+    x, z = rng.normal(size=(2, 2, 3, 2, 2))
+    arrays = [x, rng.normal(size=(2, 3))] if operation is spread else [x, z]
+    check_grads(operation, arrays, order=3)
+    inputs = [Tensor(a, True) for a in arrays]
+    tangents = [Tensor(rng.normal(size=a.shape)) for a in arrays]
+    step = 1e-4
+    ahead, behind = (
+        operation(
+            *(Tensor(a + k * t.data) for a, t in zip(arrays, tangents, strict=True))
+        )
+        for k in (step, -step)
+    )
+    (moved,) = pushed([operation(*inputs)], inputs, tangents)
+    slope = (ahead.data - behind.data) / (2 * step)
+    np.testing.assert_allclose(moved.data, slope, rtol=1e-6, atol=1e-8)
 
 
 def test_an_iteration_evaluates_nothing_twice():

@@ -104,7 +104,7 @@ def run(
         kernel(0, count, *_scratch(scratch), *args)
         return
     errors: list[BaseException] = []
-    done = queue.SimpleQueue[None]()
+    done: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def part(k: int) -> None:
         try:

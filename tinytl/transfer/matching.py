@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tinytl_kernels import Array, namespace
+from tinytl_kernels import Array, kernels_for, namespace
 
 from .. import functional as F
 from ..nn import Conv2d, Module, ModuleList
@@ -325,34 +325,42 @@ def mean_square(x: Tensor, weight: Tensor | None = None) -> Tensor:
     value = _mean_product(x.data, x.data if weight is None else x.data * weight.data)
     by_x = (
         x,
-        lambda g: _spread(weighted(), g, 2.0),
+        lambda g: spread(weighted(), 2.0 * g),
         lambda t: 2.0 * mean_product(t, weighted()),
     )
     if weight is None:
         return record(value, by_x)
-    return record(value, by_x, (weight, lambda g: _spread(x * x, g, 1.0)))
+    return record(value, by_x, (weight, lambda g: spread(x * x, g)))
 
 
 def mean_product(x: Tensor, z: Tensor) -> Tensor:
-    r"""m_{b,c} = mean_{i,j} x z, linear in each: what x^2 / 2 moves by along z.
+    r"""m_{b,c} = mean_{i,j} x z.
+
+    Weighed with g and added up, sum over b,c of g m is linear in x, z and g, as a
+    convolution is: the gradients of this and of ``spread`` are these two again.
 
     Shapes: both (N, C, H, W) -> (N, C).
     """
     return record(
         _mean_product(x.data, z.data),
-        (x, lambda g: _spread(z, g, 1.0), lambda t: mean_product(t, z)),
-        (z, lambda g: _spread(x, g, 1.0), lambda t: mean_product(x, t)),
+        (x, lambda g: spread(z, g), lambda t: mean_product(t, z)),
+        (z, lambda g: spread(x, g), lambda t: mean_product(x, t)),
+    )
+
+
+def spread(x: Tensor, g: Tensor) -> Tensor:
+    """x g / (H W), for x (N, C, H, W) and g (N, C)."""
+    each = (g.data / x.dtype.type(math.prod(x.shape[2:])))[:, :, None, None]
+    return record(
+        kernels_for(x.data).binary("multiply", x.data, each),
+        (x, lambda h: spread(h, g), lambda t: spread(t, g)),
+        (g, lambda h: mean_product(h, x), lambda t: spread(x, t)),
     )
 
 
 def _mean_product(x: Array, z: Array) -> Array:
     total = namespace(x).einsum("bcij,bcij->bc", x, z)
     return total / x.dtype.type(math.prod(x.shape[2:]))
-
-
-def _spread(x: Tensor, g: Tensor, factor: float) -> Tensor:
-    """x times factor g / (H W), for g (N, C)."""
-    return x * F.reshape(g * (factor / math.prod(x.shape[2:])), (*x.shape[:2], 1, 1))
 
 
 def stretched(gamma: Tensor, size: tuple[int, ...], scale: str = "raw") -> Tensor:
