@@ -268,7 +268,7 @@ def test_the_mean_square_has_the_derivatives_of_its_formula(weighted):
 
 @pytest.mark.parametrize("operation", [mean_product, spread, mean_square])
 def test_operations_of_the_matching_close_a_circle(operation):
-    """Their derivatives of every order are theirs again; and tangents go through them."""
+    """Their derivatives of every order are theirs again, and so are tangents."""
     rng = np.random.default_rng(1)
     x, z = rng.normal(size=(2, 2, 3, 2, 2))
     arrays = [x, rng.normal(size=(2, 3))] if operation is spread else [x, z]
