@@ -24,6 +24,8 @@ SHAPES = {
     "padding beyond the kernel": (1, 2, 3, (4, 5), (2, 2), 1, 3, 1, 1),
     "one pixel a window": (2, 20, 33, (3, 3), (1, 1), 1, 0, 1, 1),
     "one pixel a window, one panel and a half": (2, 17, 40, (5, 5), (1, 1), 1, 0, 1, 1),
+    "one pixel a window, blocks": (2, 17, 40, (31, 32), (1, 1), 1, 0, 1, 1),
+    "one pixel a window, few filters": (2, 33, 5, (31, 32), (1, 1), 1, 0, 1, 1),
     "many filters": (1, 5, 72, (6, 17), (3, 3), 1, 1, 1, 1),
     "less than two registers": (1, 5, 24, (6, 17), (3, 3), 2, 1, 1, 1),
     "one output": (3, 4, 6, (3, 3), (3, 3), 1, 0, 1, 1),
@@ -47,6 +49,9 @@ SHAPES = {
     "winograd, 4 x 4": (2, 16, 32, (9, 8), (3, 3), 1, 1, 1, 1),
     "winograd, 2 x 2": (3, 16, 16, (2, 6), (3, 3), 1, 1, 1, 1),
     "winograd, whole image": (3, 16, 32, (2, 2), (3, 3), 1, 1, 1, 1),
+    "winograd, more tiles than filters": (5, 16, 32, (17, 18), (3, 3), 1, 1, 1, 1),
+    "winograd, 2 x 2, more tiles": (9, 16, 16, (2, 6), (3, 3), 1, 1, 1, 1),
+    "winograd, more images than filters": (40, 16, 16, (2, 2), (3, 3), 1, 1, 1, 1),
     "winograd, no padding": (1, 32, 16, (7, 10), (3, 3), 1, 0, 1, 1),
     "winograd, wide padding": (1, 16, 48, (5, 3), (3, 3), 1, 2, 1, 1),
 }
@@ -92,6 +97,29 @@ def test_every_shape_equals_the_plain_set(shape, dtype, name):
         assert ours.dtype == dtype
         assert ours.shape == theirs.shape
         assert largest(ours - theirs) <= tolerance * largest(theirs)
+
+
+@pytest.mark.parametrize("name", ["exact", "cpu"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", SHAPES if COMPILED else BY_HAND)
+def test_every_shape_adds_a_bias(shape, dtype, name):
+    """Of any size, and one that is not finite to its own filter alone."""
+    x, w, _, view, groups = problem(SHAPES[shape], dtype)
+    b = np.linspace(-1, 2, len(w)).astype(dtype)
+    with use_kernels(name):
+        kernels = kernels_for(x)
+    tolerance = 1e-12 if dtype == "float64" else 1e-6 if name == "exact" else 3e-5
+    for size in (1, 1000):
+        wanted = plain.conv(*(a.astype(float) for a in (x, w)), view, groups)
+        wanted += size * b.astype(float)[:, None, None]
+        ours = kernels.conv(x, w, view, groups, b * x.dtype.type(size))
+        assert ours.dtype == dtype
+        assert largest(ours - wanted) <= tolerance * largest(wanted)
+    for value in (np.inf, -np.inf, np.nan):
+        b[-1] = value
+        ours = kernels.conv(x, w, view, groups, b)
+        np.testing.assert_array_equal(ours[:, -1], np.full_like(ours[:, -1], value))
+        assert np.isfinite(ours[:, :-1]).all()
 
 
 @pytest.mark.parametrize("name", ["exact", "cpu"])

@@ -136,6 +136,14 @@ def test_products_larger_than_a_block(name, groups, dtype):
         same(name, *operands, view, groups)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("images", [0, 2])
+def test_a_convolution_adds_a_bias(images, dtype):
+    view = window("f", (5, 6), 3, 1, 1)
+    x, w = of_three("conv", dtype, (images, 4, 5, 6), (6, 2, 3, 3), view)
+    same("conv", x, w, view, 2, numbers(dtype, 6, seed=4))
+
+
 def test_forms_are_chosen_by_size():
     assert forms._form(64, 64, 1) is columns
     assert forms._form(16, 64, 1) is forms._form(3, 16, 1) is product

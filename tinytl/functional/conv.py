@@ -76,7 +76,7 @@ class _Form(NamedTuple):
 
 def _conv2d(x: Tensor, w: Tensor, form: _Form, b: Tensor | None = None) -> Tensor:
     kernels = kernels_for(x.data)
-    value = kernels.conv(x.data, w.data, form.window, form.groups)
+    value = kernels.conv(x.data, w.data, *form, None if b is None else b.data)
     edges = [
         (x, lambda gy: _conv2d_dx(gy, w, form), lambda t: _conv2d(t, w, form)),
         (w, lambda gy: _conv2d_dw(x, gy, form), lambda t: _conv2d(x, t, form)),
@@ -85,7 +85,7 @@ def _conv2d(x: Tensor, w: Tensor, form: _Form, b: Tensor | None = None) -> Tenso
         return record(value, *edges)
     shape = value.shape
     bias = (b, _conv2d_db, lambda t: _per_channel(t, shape))
-    return record(kernels.add_per_channel(value, b.data), *edges, bias)
+    return record(value, *edges, bias)
 
 
 def _conv2d_dx(gy: Tensor, w: Tensor, form: _Form) -> Tensor:

@@ -17,16 +17,19 @@ import numpy as np
 
 from ..shapes import Window
 from . import depthwise, direct, narrow, winograd
+from .norm import add_per_channel
 
 Array = np.ndarray
 
 
-def conv(x: Array, w: Array, window: Window, groups: int) -> Array:
+def conv(
+    x: Array, w: Array, window: Window, groups: int, b: Array | None = None
+) -> Array:
     """Convolution; see plain.conv.
 
-    Shapes. x (N,C,H,W), w (F,C/G,U,V) -> (N,F,I,J), channels-last in memory.
+    Shapes. x (N,C,H,W), w (F,C/G,U,V), b (F,) -> (N,F,I,J), channels-last in memory.
     """
-    return convolve("conv", (winograd, narrow, direct), x, w, window, groups)
+    return convolve("conv", (winograd, narrow, direct), x, w, window, groups, b)
 
 
 def conv_dx(gy: Array, w: Array, window: Window, groups: int) -> Array:
@@ -52,8 +55,15 @@ def convolve(
     b: Array,
     window: Window,
     groups: int,
+    bias: Array | None = None,
 ) -> Array:
-    """The kernel of this name from the first form that fits, group by group."""
+    """The kernel of this name from the first form that fits, group by group.
+
+    The `bias` of a conv is added where its sums are made; in a pass of its own where
+    there are groups.
+    """
+    if bias is not None and groups > 1:
+        return add_per_channel(convolve(kernel, forms, a, b, window, groups), bias)
     filters = b.shape[1] if kernel == "conv_dw" else len(b)
     channels = b.shape[1] * groups if kernel == "conv_dx" else a.shape[1]
     if groups == channels == filters > 1:
@@ -64,7 +74,7 @@ def convolve(
     form = next(form for form in forms if form.fits(a.dtype, *sizes, slid))
     function = getattr(form, kernel)
     if groups == 1:
-        return function(a, b, window)
+        return function(a, b, window, *(() if bias is None else (bias,)))
     parts = zip(
         np.split(a, groups, axis=1),
         np.split(b, groups, axis=1 if kernel == "conv_dw" else 0),

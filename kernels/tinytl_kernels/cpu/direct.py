@@ -27,12 +27,13 @@ from ..shapes import Pair, Window
 from ..threads import PRODUCTS, get_num_threads, run
 from . import direct_loops as loops
 from .layout import channels_last, images
-from .matmul import matmul
+from .matmul import affine
 from .product import (
     FEWER,
     MORE,
     ROWS,
     TALL,
+    bias_row,
     filled,
     pack,
     pack_panels,
@@ -103,14 +104,14 @@ def _rows(count: int) -> int:
     return min([ROWS, *sizes], key=lambda n: filled(count, n))
 
 
-def conv(x: Array, w: Array, window: Window) -> Array:
-    """y[n,f,i,j] = sum over c,u,v of w[f,c,u,v] * x[n, c, i*s-p+u*d, j*s-p+v*d].
+def conv(x: Array, w: Array, window: Window, b: Array | None = None) -> Array:
+    """y[n,f,i,j] = b[f] + sum over c,u,v of w[f,c,u,v] * x[n, c, i*s-p+u*d, j*s-p+v*d].
 
-    Shapes. x (N,C,H,W), w (F,C,U,V) -> (N,F,I,J), channels-last in memory.
+    Shapes. x (N,C,H,W), w (F,C,U,V), b (F,) -> (N,F,I,J), channels-last in memory.
     """
     if _one_pixel(window):
-        return _mix(x, w[:, :, 0, 0].T)
-    return _slide(x, w.transpose(2, 3, 1, 0), window)
+        return _mix(x, w[:, :, 0, 0].T, b)
+    return _slide(x, w.transpose(2, 3, 1, 0), window, b)
 
 
 def conv_dx(gy: Array, w: Array, window: Window) -> Array:
@@ -132,14 +133,14 @@ def _one_pixel(window: Window) -> bool:
     return window.kernel == window.stride == (1, 1) and window.padding == (0, 0)
 
 
-def _mix(x: Array, w: Array) -> Array:
+def _mix(x: Array, w: Array, b: Array | None = None) -> Array:
     """Each pixel's channels times w (C,F): one product of matrices for all pixels."""
     pixels = channels_last(x)
-    y = matmul(pixels.reshape(-1, x.shape[1]), w)
+    y = affine(pixels.reshape(-1, x.shape[1]), w, b)
     return images(y.reshape(*pixels.shape[:3], w.shape[1]))
 
 
-def _slide(x: Array, w: Array, window: Window) -> Array:
+def _slide(x: Array, w: Array, window: Window, b: Array | None = None) -> Array:
     """Convolution of x with w (U,V,C,F)."""
     u, v, channels, filters = w.shape
     by, sheets = plan(window, channels, filters, x.dtype), panels(filters, x.dtype)
@@ -149,6 +150,7 @@ def _slide(x: Array, w: Array, window: Window) -> Array:
         len(x) * window.out[0],
         channels_last(x),
         pack_panels(w.reshape(u * v * channels, filters), sheets),
+        bias_row(b, filters, x.dtype),
         y,
         by,
         sheets,

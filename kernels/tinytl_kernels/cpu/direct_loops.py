@@ -8,7 +8,7 @@ PIXEL, SIGHT = 3, 9  # numbers in a pixel of RGB, and in a row of a 3 x 3 window
 
 
 @as_written
-def convolve(first, last, scratch, x, packed, y, by, panels):  # type: ignore[no-untyped-def]
+def convolve(first, last, scratch, x, packed, bias, y, by, panels):  # type: ignore[no-untyped-def]
     """Rows first..last-1 of the outputs of all images."""
     height, count, filters = y.shape[1:]
     channels = x.shape[3]
@@ -26,7 +26,7 @@ def convolve(first, last, scratch, x, packed, y, by, panels):  # type: ignore[no
         own = count >= least and (not narrow or room >= one - filters)
         step = filters if own else panels.columns
         out = (flat, row * count * filters) if own else (scratch, by.room)
-        _row(i, scratch, packed, (*out, step), channels, by, panels)
+        _row(i, scratch, packed, bias, (*out, step), channels, by, panels)
         if not own:
             for j in range(count):
                 for f in range(filters):
@@ -35,8 +35,8 @@ def convolve(first, last, scratch, x, packed, y, by, panels):  # type: ignore[no
 
 
 @as_written
-def _row(i, padded, packed, to, channels, by, panels):  # type: ignore[no-untyped-def]
-    """A row of outputs, all filters.
+def _row(i, padded, packed, bias, to, channels, by, panels):  # type: ignore[no-untyped-def]
+    """A row of outputs, all filters; the first run of memory brings the bias.
 
     A network's first layer sees so few numbers that counting them takes as long as
     using them; what the compiler knows, nobody counts.
@@ -56,22 +56,24 @@ def _row(i, padded, packed, to, channels, by, panels):  # type: ignore[no-untype
                 a = (padded, start + r * by.dilation[1] * channels, step, down, 1)
                 tap = (first * one * depth[0] * runs + r * width) * run
                 b = (packed, tap, runs * run * width, width)
+                given = (bias, panels.starts[q], 0)
+                add = c if r else given
                 if step == PIXEL and run == SIGHT and size == (ROWS if wide else TALL):
                     a = (padded, start, PIXEL, down, 1)
                     if wide:
-                        block(ROWS, 2, (depth[0], SIGHT), a, b, c, False)
+                        block(ROWS, 2, (depth[0], SIGHT), a, b, c, given)
                     else:
-                        block(TALL, 1, (depth[0], SIGHT), a, b, c, False)
+                        block(TALL, 1, (depth[0], SIGHT), a, b, c, given)
                 elif wide and size == FEWER:
-                    block(FEWER, 2, depth, a, b, c, r > 0)
+                    block(FEWER, 2, depth, a, b, c, add)
                 elif wide and size == MORE:
-                    block(MORE, 2, depth, a, b, c, r > 0)
+                    block(MORE, 2, depth, a, b, c, add)
                 elif wide:
-                    block(ROWS, 2, depth, a, b, c, r > 0)
+                    block(ROWS, 2, depth, a, b, c, add)
                 elif size == TALL:
-                    block(TALL, 1, depth, a, b, c, r > 0)
+                    block(TALL, 1, depth, a, b, c, add)
                 else:
-                    block(ROWS, 1, depth, a, b, c, r > 0)
+                    block(ROWS, 1, depth, a, b, c, add)
 
 
 @as_written

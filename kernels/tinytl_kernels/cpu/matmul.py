@@ -9,7 +9,7 @@ import numpy as np
 from ..memory import LINE, empty
 from ..threads import PRODUCTS, run
 from .compiled import as_written
-from .product import ROWS, TALL, block, pack_panels, panels
+from .product import ROWS, TALL, bias_row, block, pack_panels, panels
 from .simd import BITS, fetch
 
 Array = np.ndarray
@@ -25,10 +25,20 @@ def matmul(x: Array, z: Array) -> Array:
     With few rows, Y^T = Z^T X^T. A vector that is met by rows which lie in memory has a
     dot product with each of them.
     """
+    return affine(x, z)
+
+
+def affine(x: Array, z: Array, b: Array | None = None) -> Array:
+    """Y = X Z, with b added to each row if it is not None; see matmul.
+
+    Blocks of a product begin with b; what BLAS multiplies meets it afterwards.
+    """
     ours = x.ndim == z.ndim == 2 and x.dtype in (np.float32, np.float64)
     rows, depth = x.shape[-2:]
     columns = z.shape[-1]
     size = rows * depth * columns
+    if b is not None and (not ours or rows < TALL or columns == 1 or size < SMALL):
+        return affine(x, z) + b
     wakes = VECTOR if 1 in (rows, columns) else SMALL
     if not ours or max(rows, columns) < TALL or size < wakes:
         return x @ z
@@ -48,6 +58,7 @@ def matmul(x: Array, z: Array) -> Array:
         -(-rows // TALL),
         (numbers, *steps),
         (pack_panels(z, by), depth),
+        bias_row(b, columns, x.dtype),
         y,
         by,
         scratch=(TALL * by.columns, x.dtype),
@@ -68,7 +79,7 @@ def _dots(lines: Array, vector: Array) -> Array:
 
 
 @as_written
-def _multiply(first, last, scratch, x, z, y, by):  # type: ignore[no-untyped-def]
+def _multiply(first, last, scratch, x, z, bias, y, by):  # type: ignore[no-untyped-def]
     """Blocks of rows first..last-1; the last block may overlap the one before.
 
     All rows of a block are read at once, a number of each, which looks like no order
@@ -83,7 +94,7 @@ def _multiply(first, last, scratch, x, z, y, by):  # type: ignore[no-untyped-def
         i = min(k * TALL, rows - TALL)
         ahead = (i + TALL) * row
         for q in range(len(by.starts)):
-            to = i * columns + by.starts[q]
+            to, add = i * columns + by.starts[q], (bias, by.starts[q], 0)
             if q < by.wide:
                 b = (packed, 2 * one * q * depth, 0, 2 * one)
                 for r in range(0, TALL, ROWS):
@@ -91,16 +102,16 @@ def _multiply(first, last, scratch, x, z, y, by):  # type: ignore[no-untyped-def
                     ahead += share
                     a = (numbers, (i + r) * row, row, 0, step)
                     c = (flat, to + r * columns, columns)
-                    block(ROWS, 2, (1, depth), a, b, c, False)
+                    block(ROWS, 2, (1, depth), a, b, c, add)
             else:
                 _fetch_rows(numbers, ahead, share, step)
                 ahead += share
                 a = (numbers, i * row, row, 0, step)
                 b = (packed, one * (by.wide + q) * depth, 0, one)
                 if columns < one:
-                    block(TALL, 1, (1, depth), a, b, (scratch, 0, one), False)
+                    block(TALL, 1, (1, depth), a, b, (scratch, 0, one), add)
                 else:
-                    block(TALL, 1, (1, depth), a, b, (flat, to, columns), False)
+                    block(TALL, 1, (1, depth), a, b, (flat, to, columns), add)
         if columns < one:
             for r in range(TALL):
                 for j in range(columns):

@@ -24,7 +24,8 @@ from . import direct
 from .compiled import as_written
 from .direct_loops import copy, pad, zeros
 from .layout import channels_last, images, is_channels_last
-from .product import block, filled
+from .norm_vectors import everywhere
+from .product import bias_row, block, filled
 from .simd import BITS, lanes, load, store, turn
 
 Array = np.ndarray
@@ -55,12 +56,12 @@ def fits(dtype: np.dtype, channels: int, filters: int, window: Window) -> bool:
     return steps and filters <= min(one // 2, MOST) and long
 
 
-def conv(x: Array, w: Array, window: Window) -> Array:
-    """y[n,f,i,j] = sum over c,u,v of w[f,c,u,v] * x[n, c, i-p+u, j-p+v].
+def conv(x: Array, w: Array, window: Window, b: Array | None = None) -> Array:
+    """y[n,f,i,j] = b[f] + sum over c,u,v of w[f,c,u,v] * x[n, c, i-p+u, j-p+v].
 
-    Shapes. x (N,C,H,W), w (F,C,U,V) -> (N,F,I,J), channels-last in memory.
+    Shapes. x (N,C,H,W), w (F,C,U,V), b (F,) -> (N,F,I,J), channels-last in memory.
     """
-    return _convolve(x, w, window)
+    return _convolve(x, w, window, b)
 
 
 def conv_dx(gy: Array, w: Array, window: Window) -> Array:
@@ -72,7 +73,7 @@ def conv_dx(gy: Array, w: Array, window: Window) -> Array:
     return _convolve(gy, turned, window.turned())
 
 
-def _convolve(x: Array, w: Array, window: Window) -> Array:
+def _convolve(x: Array, w: Array, window: Window, b: Array | None = None) -> Array:
     """``conv``, of images in either order."""
     filters, channels, u, v = w.shape
     one, sums = lanes(x.dtype), v * filters
@@ -97,6 +98,7 @@ def _convolve(x: Array, w: Array, window: Window) -> Array:
         x.transpose(0, 2, 3, 1) if last else np.ascontiguousarray(x),
         last,
         taps.reshape(-1),
+        bias_row(b, filters, x.dtype),
         y,
         by,
         scratch=(
@@ -160,7 +162,7 @@ def _weight_sums(first, last, scratch, x, gy, total, by):  # type: ignore[no-unt
 
 
 @as_written
-def _rows(first, last, scratch, x, turned, taps, y, by):  # type: ignore[no-untyped-def]
+def _rows(first, last, scratch, x, turned, taps, bias, y, by):  # type: ignore[no-untyped-def]
     """Rows first..last-1 of the outputs of all images.
 
     A pixel is written as a whole vector, which the next pixel overwrites; so the last
@@ -182,7 +184,7 @@ def _rows(first, last, scratch, x, turned, taps, y, by):  # type: ignore[no-unty
             for k in range(0, count, one):
                 j = min(k, count - one)
                 at = sums + f * by.pitch + by.kernel[1] - by.padding[1] + j
-                total = load(scratch, at)
+                total = load(scratch, at) + everywhere(bias, f)
                 for v in range(1, by.kernel[1]):
                     total = total + load(scratch, at + v * (filters * by.pitch + 1))
                 store(scratch, moved + f * count + j, total)

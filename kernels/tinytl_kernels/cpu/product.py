@@ -59,18 +59,21 @@ def _product(
         scalar = context.get_value_type(a[0].dtype)
         vector = ir.VectorType(scalar, BITS // a[0].dtype.bitwidth)
         depths = cgutils.unpack_tuple(builder, args[2])
-        matrices = []
-        for kind, value in zip((a, b, c), args[3:6], strict=True):
+
+        def matrix(kind: Any, value: Any) -> tuple[Any, ...]:
             array, start, *steps = cgutils.unpack_tuple(builder, value)
-            place = address(context, builder, kind[0], array, start)
-            matrices.append((place, *steps))
-        left, right, out = matrices
+            return address(context, builder, kind[0], array, start), *steps
+
+        left, right, out = map(matrix, (a, b, c), args[3:6])
         sums = _sums(builder, vector, size, depths, left, right)
-        with builder.if_else(args[6]) as (adding, setting):
-            with adding:
-                _put(builder, sums, out, True)
-            with setting:
-                _put(builder, sums, out, False)
+        if isinstance(add, types.BaseTuple):
+            _put(builder, sums, out, matrix(add, args[6]))
+        else:
+            with builder.if_else(args[6]) as (adding, setting):
+                with adding:
+                    _put(builder, sums, out, out)
+                with setting:
+                    _put(builder, sums, out, None)
         return context.get_dummy_value()
 
     return types.void(rows, vectors, depth, a, b, c, add), emit
@@ -118,17 +121,22 @@ def _sums(
     return sums
 
 
-def _put(builder: Any, sums: Any, out: Any, add: bool) -> None:
-    """Emit: the sums to c."""
-    c, c_row = out
+def _put(builder: Any, sums: Any, out: Any, add: Any) -> None:
+    """Emit: the sums to c, with what `add` holds added if it is not None."""
     for i, totals in enumerate(sums):
-        row = builder.gep(c, [_times(builder, c_row, i)])
         for j, total in enumerate(totals):
             value = builder.load(total)
-            place = _beside(builder, row, j, value.type)
-            if add:
-                value = builder.fadd(read(builder, place, value.type), value)
-            write(builder, place, value)
+            if add is not None:
+                more = read(builder, _at(builder, add, i, j, value.type), value.type)
+                value = builder.fadd(more, value)
+            write(builder, _at(builder, out, i, j, value.type), value)
+
+
+def _at(builder: Any, matrix: Any, i: int, j: int, vector: Any) -> Any:
+    """Emit: the place of vector j in row i of (place of the first, step of rows)."""
+    start, step = matrix
+    row = builder.gep(start, [_times(builder, step, i)])
+    return _beside(builder, row, j, vector)
 
 
 def _times(builder: Any, step: Any, n: int) -> Any:
@@ -147,9 +155,9 @@ def block(
     a: tuple[Array, int, int, int, int],
     b: tuple[Array, int, int, int],
     c: tuple[Array, int, int],
-    add: bool,
+    add: bool | tuple[Array, int, int],
 ) -> None:
-    """c[i, j] = sum over k of a[i, k] * b[k, j]; added to c if `add`.
+    """c[i, j] = sum over k of a[i, k] * b[k, j], with `add` added.
 
     k runs through two loops, so that a's numbers may lie in several runs of memory.
 
@@ -159,7 +167,8 @@ def block(
         a: flat array, place of a[0, 0], step from i to i + 1, steps of the two loops.
         b: flat array, place of b[0, 0], steps of the two loops.
         c: flat array, place of c[0, 0], step from i to i + 1.
-        add: add to what c holds.
+        add: whether to add what c holds; or what else to add, in the form of c. (A
+            bias is the same in each row: its step is 0.)
     """
     (left, a0, a_row, *a_steps), (right, b0, *b_steps), (out, c0, c_row) = a, b, c
     i, j = np.arange(rows)[:, None], np.arange(vectors * lanes(left.dtype))
@@ -167,8 +176,9 @@ def block(
     numbers = left[a0 + a_row * i + a_steps[0] * outer + a_steps[1] * inner]
     panels = right[b0 + (b_steps[0] * outer + b_steps[1] * inner)[:, None] + j]
     place = c0 + c_row * i + j
+    more, start, step = add if isinstance(add, tuple) else c
     with np.errstate(all="ignore"):  # rows that nobody will read may hold anything
-        out[place] = numbers @ panels + (out[place] if add else 0)
+        out[place] = numbers @ panels + (more[start + step * i + j] if add else 0)
 
 
 def panel(columns: int, dtype: Any) -> int:
@@ -180,6 +190,17 @@ def panel(columns: int, dtype: Any) -> int:
 def filled(n: int, step: int) -> int:
     """n, rounded up to a multiple of `step`."""
     return -(-n // step) * step
+
+
+def bias_row(b: Array | None, filters: int, dtype: Any) -> Array:
+    """What to add to each row of a product; with zeros where its panels reach behind.
+
+    All zeros where there is no bias: adding them costs nothing beside a product.
+    """
+    row = np.zeros(filters + 2 * lanes(dtype), dtype)
+    if b is not None:
+        row[:filters] = b
+    return row
 
 
 @as_written

@@ -34,6 +34,13 @@ products (Karatsuba's trick, 1962, transposed as above):
 
 so 9 for an image, instead of 16. No zeros are read, and no large factors arise.
 
+A bias
+------
+y is the sum of the products at the points, weighted with the rows of A^T. The column of
+the point 1, whose powers are all 1, holds nothing but ones; so does the first column of
+the form with 3 points. What is added to the product at that point in both directions
+is added to every output: the bias costs one of the 36 sums.
+
 What it costs
 -------------
 The points 2 and -2 bring powers up to 8 and 1/24, and differences of large numbers that
@@ -71,7 +78,7 @@ from ..shapes import Pair, Window
 from ..threads import PRODUCTS, get_num_threads, run, workspace
 from . import winograd_loops as loops
 from .layout import channels_last, images
-from .product import TALL, filled, panel
+from .product import TALL, bias_row, filled, panel
 from .simd import lanes
 
 Array = np.ndarray
@@ -145,14 +152,14 @@ def _plan(
     return Plan(points, m, reach, *tiles[m], number, rows, *sizes, *padding, deep)
 
 
-def conv(x: Array, w: Array, window: Window) -> Array:
-    """y[n,f,i,j] = sum over c,u,v of w[f,c,u,v] * x[n, c, i-p+u, j-p+v].
+def conv(x: Array, w: Array, window: Window, b: Array | None = None) -> Array:
+    """y[n,f,i,j] = b[f] + sum over c,u,v of w[f,c,u,v] * x[n, c, i-p+u, j-p+v].
 
-    Shapes. x (N,C,H,W), w (F,C,3,3), both float32 -> (N,F,I,J), channels-last.
+    Shapes. x (N,C,H,W), w (F,C,3,3), b (F,), all float32 -> (N,F,I,J), channels-last.
     """
     filters, channels = w.shape[:2]
     by = plan(len(x), channels, filters, window.out, window.padding)
-    return _convolve(x, w, (0, 9 * channels, 9, 1), window.out, by)
+    return _convolve(x, w, (0, 9 * channels, 9, 1), window.out, by, b)
 
 
 def conv_dx(gy: Array, w: Array, window: Window) -> Array:
@@ -167,7 +174,12 @@ def conv_dx(gy: Array, w: Array, window: Window) -> Array:
 
 
 def _convolve(
-    x: Array, w: Array, order: tuple[int, int, int, int], out: Pair, by: Plan
+    x: Array,
+    w: Array,
+    order: tuple[int, int, int, int],
+    out: Pair,
+    by: Plan,
+    b: Array | None = None,
 ) -> Array:
     """Convolution with w read in this order: start, steps of filter, channel, tap."""
     y = empty((len(x), *out, by.filters), np.float32)
@@ -197,6 +209,7 @@ def _convolve(
         weights,
         order,
         packed,
+        bias_row(b, by.filters, np.float32),
         y,
         by,
         scratch=(room, np.float32),

@@ -17,13 +17,18 @@ from .. import namespace
 from ..shapes import Window
 from . import columns, narrow, product
 from .launch import Array
+from .norm import add_per_channel
 
 NARROW = 3  # filters or channels a group, up to which a matrix would be mostly empty
 WIDE = 40  # filters a group (channels for conv_dx) from which the columns pay
 
 
-def conv(x: Array, w: Array, window: Window, groups: int) -> Array:
-    """y = conv(x, w); see plain.conv."""
+def conv(
+    x: Array, w: Array, window: Window, groups: int, b: Array | None = None
+) -> Array:
+    """y = conv(x, w) + b; see plain.conv."""
+    if b is not None:
+        return add_per_channel(conv(x, w, window, groups), b)
     xp = namespace(x)
     x, w = xp.ascontiguousarray(x), xp.ascontiguousarray(w)
     form = _form(len(w) // groups, w.shape[1], groups)

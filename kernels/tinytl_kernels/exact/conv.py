@@ -9,12 +9,14 @@ from ..shapes import Window
 Array = np.ndarray
 
 
-def conv(x: Array, w: Array, window: Window, groups: int) -> Array:
+def conv(
+    x: Array, w: Array, window: Window, groups: int, b: Array | None = None
+) -> Array:
     """Convolution; see plain.conv.
 
-    Shapes. x (N,C,H,W), w (F,C/G,U,V) -> (N,F,I,J), channels-last in memory.
+    Shapes. x (N,C,H,W), w (F,C/G,U,V), b (F,) -> (N,F,I,J), channels-last in memory.
     """
-    return convolve("conv", (direct,), x, w, window, groups)
+    return convolve("conv", (direct,), x, w, window, groups, b)
 
 
 def conv_dx(gy: Array, w: Array, window: Window, groups: int) -> Array:

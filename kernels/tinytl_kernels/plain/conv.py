@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from ..shapes import Window
+from .norm import add_per_channel
 
 Array = np.ndarray
 
@@ -20,14 +21,16 @@ BLOCK = 1 << 20  # values of the matrix of columns worked on at a time: in cache
 SMALL = 1 << 19  # multiplications below which BLAS is faster on one thread
 
 
-def conv(x: Array, w: Array, window: Window, groups: int) -> Array:
-    """y[n,f,i,j] = sum over c,u,v of w[f,c,u,v] * x[n, c, i*s-p+u*d, j*s-p+v*d].
+def conv(
+    x: Array, w: Array, window: Window, groups: int, b: Array | None = None
+) -> Array:
+    """y[n,f,i,j] = b[f] + sum over c,u,v of w[f,c,u,v] * x[n, c, i*s-p+u*d, j*s-p+v*d].
 
     Every output is the product of a row of weights with a column of the C*U*V values
     that its window sees. So the images are unfolded into a matrix of such columns, a
     few images at a time, and BLAS multiplies.
 
-    Shapes. x (N,C,H,W), w (F,C/G,U,V) -> (N,F,I,J).
+    Shapes. x (N,C,H,W), w (F,C/G,U,V), b (F,) or None -> (N,F,I,J).
     """
     n, filters = len(x), len(w)
     rows = w.reshape(groups, filters // groups, -1)  # G, F/G, C/G*U*V
@@ -40,7 +43,7 @@ def conv(x: Array, w: Array, window: Window, groups: int) -> Array:
             block[...] = rows @ _per_image(columns, len(block))
         else:
             block[...] = _per_image(rows @ columns, len(block))
-    return y
+    return y if b is None else add_per_channel(y, b)
 
 
 def conv_dx(gy: Array, w: Array, window: Window, groups: int) -> Array:
