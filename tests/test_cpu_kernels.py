@@ -100,6 +100,7 @@ def test_many_pixels_are_summed_as_well_as_few(kernels, dtype, order):
     x, g, h = map(ORDERS[order], drawn((7, 16, 73, 59), dtype, 3))
     by = some_line(16, dtype, True)
     for ours, theirs in (
+        (kernels.sum_per_channel(x), plain.sum_per_channel(x)),
         (kernels.line_sums(g, x, by), plain.line_sums(g, x, by)),
         (kernels.line_sums2(h, g, x, by), plain.line_sums2(h, g, x, by)),
     ):
@@ -136,6 +137,7 @@ def test_what_is_not_finite_comes_through(kernels, dtype, order):
         agree(*mixed, dtype, 10)
         sums = (k.line_sums(g, x, by) for k in (kernels, plain))
         agree(*sums, dtype, 10)
+    agree(kernels.sum_per_channel(x), plain.sum_per_channel(x), dtype, 10)
     mean, variance = kernels.moments(x)
     assert np.array_equal(mean[:3], [np.nan, np.inf, -np.inf], equal_nan=True)
     assert np.isnan(variance[:3]).all()

@@ -92,7 +92,7 @@ def add_per_channel(x: Array, b: Array) -> Array:
 def sum_per_channel(x: Array) -> Array:
     """The sum of each channel: see plain.sum_per_channel."""
     zero = np.zeros(x.shape[1], x.dtype)
-    return _sums("moments", 2, Line(zero, zero, zero, False), x)[0].astype(x.dtype)
+    return _sums("values", 1, Line(zero, zero, zero, False), x)[0].astype(x.dtype)
 
 
 # -- both orders -----------------------------------------------------------------------

@@ -2,9 +2,9 @@
 
 `by` holds the lanes' mean, scale and shift, one kind after the other, `relu` is 1 or
 None. Totals are (chunk, sum, lane). All other arrays are flat. A thread adds up some
-rows in the dtype of x, in `part`, before they go to float64. In moments and sums, where
-nothing but memory should limit, UNROLLED vectors of a row stay in registers meanwhile,
-and so their sums do not wait for one another either.
+rows in the dtype of x, in `part`, before they go to float64. In values, moments and
+sums, where nothing but memory should limit, UNROLLED vectors of a row stay in registers
+meanwhile, and so their sums do not wait for one another either.
 """
 
 from .compiled import as_written, inlined
@@ -12,8 +12,26 @@ from .norm_vectors import gated
 from .simd import load, store, zero
 
 CHUNKS = 32  # partial sums of a channel
-TOGETHER = 4096  # numbers that are added up in the dtype of x
+TOGETHER = 1 << 14  # numbers of some rows that are added up in the dtype of x
 UNROLLED = 4
+
+
+@as_written
+def _values(first, last, part, step, relu, by, totals, x):  # type: ignore[no-untyped-def]
+    size = totals.shape[2]
+    for chunk in range(first, last):
+        rows = _rows(chunk, len(x) // size, size)
+        for row in rows:
+            end = min(row + rows.step, rows.stop)
+            for k in range(0, size, UNROLLED * step):
+                a0, a1, a2, a3 = zero(x), zero(x), zero(x), zero(x)
+                for r in range(row, end):
+                    at = r * size + k
+                    a0, a1 = a0 + load(x, at), a1 + load(x, at + step)
+                    at += 2 * step
+                    a2, a3 = a2 + load(x, at), a3 + load(x, at + step)
+                _keep(part, k, step, a0, a1, a2, a3)
+            _add(totals, chunk, part)
 
 
 @as_written
@@ -118,6 +136,7 @@ def _add(totals, chunk, part):  # type: ignore[no-untyped-def]
 
 
 LOOPS = {
+    "values": _values,
     "moments": _moments,
     "sums": _sums,
     "sums2": _sums2,

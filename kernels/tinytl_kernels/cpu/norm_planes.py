@@ -7,9 +7,25 @@ before; None where planes are whole vectors.
 """
 
 from .compiled import as_written, inlined
-from .norm_lanes import CHUNKS, TOGETHER
+from .norm_lanes import CHUNKS
 from .norm_vectors import everywhere, gated, total, where_positive
 from .simd import load, zero
+
+TOGETHER = 4096  # numbers of a plane that are added up in the dtype of x
+
+
+@as_written
+def _values(first, last, step, new, size, relu, by, totals, x):  # type: ignore[no-untyped-def]
+    channels = totals.shape[2]
+    for chunk in range(first, last):
+        for row in _rows(chunk, len(x) // size):
+            for begin in range(row * size, row * size + size, TOGETHER):
+                end = min(begin + TOGETHER, row * size + size)
+                s = zero(x)
+                for k in range(begin, end, step):
+                    at = min(k, end - step)
+                    s = s + _new(load(x, at), at < k, new)
+                totals[chunk, 0, row % channels] += total(s)
 
 
 @as_written
@@ -89,6 +105,7 @@ def _new(v, again, new):  # type: ignore[no-untyped-def]
 
 
 LOOPS = {
+    "values": _values,
     "moments": _moments,
     "sums": _sums,
     "sums2": _sums2,
