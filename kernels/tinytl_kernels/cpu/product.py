@@ -65,15 +65,16 @@ def _product(
             return address(context, builder, kind[0], array, start), *steps
 
         left, right, out = map(matrix, (a, b, c), args[3:6])
-        sums = _sums(builder, vector, size, depths, left, right)
-        if isinstance(add, types.BaseTuple):
-            _put(builder, sums, out, matrix(add, args[6]))
+        first = matrix(add, args[6]) if isinstance(add, types.BaseTuple) else None
+        sums = _sums(builder, vector, size, depths, left, right, first)
+        if first is not None:
+            _put(builder, sums, out, False)
         else:
             with builder.if_else(args[6]) as (adding, setting):
                 with adding:
-                    _put(builder, sums, out, out)
+                    _put(builder, sums, out, True)
                 with setting:
-                    _put(builder, sums, out, None)
+                    _put(builder, sums, out, False)
         return context.get_dummy_value()
 
     return types.void(rows, vectors, depth, a, b, c, add), emit
@@ -86,15 +87,23 @@ def _sums(
     depths: Any,
     left: Any,
     right: Any,
+    first: Any,
 ) -> Any:
-    """Emit: the loops over k. Returns where the sums are; LLVM makes them registers."""
+    """Emit: the loops over k. Returns where the sums are; LLVM makes them registers.
+
+    They begin with what `first` holds, or with 0 if it is None.
+    """
     (a, a_row, *a_steps), (b, *b_steps) = left, right
     sums = [
         [cgutils.alloca_once(builder, vector) for _ in range(size[1])]
         for _ in range(size[0])
     ]
-    for total in sum(sums, []):
-        builder.store(ir.Constant(vector, None), total)
+    for i, totals in enumerate(sums):
+        for j, total in enumerate(totals):
+            value = ir.Constant(vector, None)
+            if first is not None:
+                value = read(builder, _at(builder, first, i, j, vector), vector)
+            builder.store(value, total)
     starts = [builder.gep(a, [_times(builder, a_row, i)]) for i in range(size[0])]
     with (
         cgutils.for_range(builder, depths[0]) as outer,
@@ -121,15 +130,15 @@ def _sums(
     return sums
 
 
-def _put(builder: Any, sums: Any, out: Any, add: Any) -> None:
-    """Emit: the sums to c, with what `add` holds added if it is not None."""
+def _put(builder: Any, sums: Any, out: Any, add: bool) -> None:
+    """Emit: the sums to c."""
     for i, totals in enumerate(sums):
         for j, total in enumerate(totals):
             value = builder.load(total)
-            if add is not None:
-                more = read(builder, _at(builder, add, i, j, value.type), value.type)
-                value = builder.fadd(more, value)
-            write(builder, _at(builder, out, i, j, value.type), value)
+            place = _at(builder, out, i, j, value.type)
+            if add:
+                value = builder.fadd(read(builder, place, value.type), value)
+            write(builder, place, value)
 
 
 def _at(builder: Any, matrix: Any, i: int, j: int, vector: Any) -> Any:
@@ -167,8 +176,8 @@ def block(
         a: flat array, place of a[0, 0], step from i to i + 1, steps of the two loops.
         b: flat array, place of b[0, 0], steps of the two loops.
         c: flat array, place of c[0, 0], step from i to i + 1.
-        add: whether to add what c holds; or what else to add, in the form of c. (A
-            bias is the same in each row: its step is 0.)
+        add: whether to add what c holds; or what the sums begin with, in the form of
+            c. (A bias is the same in each row: its step is 0.)
     """
     (left, a0, a_row, *a_steps), (right, b0, *b_steps), (out, c0, c_row) = a, b, c
     i, j = np.arange(rows)[:, None], np.arange(vectors * lanes(left.dtype))
