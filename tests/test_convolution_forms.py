@@ -26,6 +26,7 @@ SHAPES = {
     "one pixel a window, one panel and a half": (2, 17, 40, (5, 5), (1, 1), 1, 0, 1, 1),
     "one pixel a window, blocks": (2, 17, 40, (31, 32), (1, 1), 1, 0, 1, 1),
     "one pixel a window, few filters": (2, 33, 5, (31, 32), (1, 1), 1, 0, 1, 1),
+    "one pixel a window, whole vectors": (3, 32, 40, (9, 11), (1, 1), 1, 0, 1, 1),
     "many filters": (1, 5, 72, (6, 17), (3, 3), 1, 1, 1, 1),
     "less than two registers": (1, 5, 24, (6, 17), (3, 3), 2, 1, 1, 1),
     "one output": (3, 4, 6, (3, 3), (3, 3), 1, 0, 1, 1),
@@ -144,6 +145,7 @@ NARROW = {
     "short rows": (3, 5, 3, (9, 9), (2, 2), 1, 0, 1, 1),
     "one row": (1, 2, 7, (1, 40), (1, 3), 1, 0, 1, 1),
     "one pixel": (1, 3, 1, (16, 2), (1, 1), 1, 0, 1, 1),
+    "one pixel, whole vectors": (3, 32, 40, (9, 11), (1, 1), 1, 0, 1, 1),
     "depthwise": (1, 3, 3, (5, 5), (3, 3), 1, 1, 1, 3),
     "winograd": (1, 16, 16, (3, 5), (3, 3), 1, 1, 1, 1),
 }

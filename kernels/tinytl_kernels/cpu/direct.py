@@ -27,7 +27,7 @@ from ..shapes import Pair, Window
 from ..threads import PRODUCTS, get_num_threads, run
 from . import direct_loops as loops
 from .layout import channels_last, images
-from .matmul import affine
+from .matmul import affine, column_products
 from .product import (
     FEWER,
     MORE,
@@ -140,6 +140,12 @@ def _mix(x: Array, w: Array, b: Array | None = None) -> Array:
     return images(y.reshape(*pixels.shape[:3], w.shape[1]))
 
 
+def _mix_sums(x: Array, gy: Array) -> Array:
+    """Gradients of the weights of ``_mix``: each channel times each filter's gy."""
+    gw = column_products(*(channels_last(a).reshape(-1, a.shape[1]) for a in (x, gy)))
+    return np.ascontiguousarray(gw.T)[:, :, None, None]
+
+
 def _slide(x: Array, w: Array, window: Window, b: Array | None = None) -> Array:
     """Convolution of x with w (U,V,C,F)."""
     u, v, channels, filters = w.shape
@@ -191,6 +197,9 @@ def conv_dw(x: Array, gy: Array, window: Window) -> Array:
     Shapes. x (N,C,H,W), gy (N,F,I,J) -> (F,C,U,V).
     """
     (u, v), channels, filters = window.kernel, x.shape[1], gy.shape[1]
+    whole = channels % TALL == 0 and filters >= lanes(x.dtype)
+    if _one_pixel(window) and whole:
+        return _mix_sums(x, gy)
     by, sheets = plan(window, channels, filters, x.dtype), panels(filters, x.dtype)
     parts = max(1, min(get_num_threads(), len(x)))
     total = np.zeros((parts, u, by.runs, filled(by.run, TALL), sheets.columns), x.dtype)

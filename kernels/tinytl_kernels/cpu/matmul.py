@@ -7,9 +7,9 @@ ours, and it may have been built for an older processor than this one.
 import numpy as np
 
 from ..memory import LINE, empty
-from ..threads import PRODUCTS, run
+from ..threads import PRODUCTS, get_num_threads, run
 from .compiled import as_written
-from .product import ROWS, TALL, bias_row, block, pack_panels, panels
+from .product import ROWS, TALL, bias_row, block, pack_panels, panels, unpack
 from .simd import BITS, fetch
 
 Array = np.ndarray
@@ -17,6 +17,7 @@ Array = np.ndarray
 SMALL = 1 << 18  # products below which BLAS, on one thread, is faster
 VECTOR = 9 << 10  # the same for a single row or column: BLAS wakes its threads sooner
 DOT = 10_000  # the longest dot product that BLAS computes on one thread
+STRIP = 64  # rows of tall matrices that are in the first caches at a time
 
 
 def matmul(x: Array, z: Array) -> Array:
@@ -116,6 +117,59 @@ def _multiply(first, last, scratch, x, z, bias, y, by):  # type: ignore[no-untyp
             for r in range(TALL):
                 for j in range(columns):
                     y[i + r, j] = scratch[r * one + j]
+
+
+def column_products(x: Array, z: Array) -> Array:
+    """X^T Z of two tall matrices: each column of one times each of the other, summed.
+
+    Neither is packed or turned. Each thread adds up its own rows, a strip of them at a
+    time, and then the parts are added.
+
+    Args:
+        x: (K, M), with M a multiple of TALL.
+        z: (K, N), with columns for one vector at least.
+    """
+    (rows, depth), columns = x.shape, z.shape[1]
+    by = panels(columns, x.dtype)
+    parts = max(1, min(get_num_threads(), rows // STRIP))
+    total = np.zeros((parts, depth, by.columns), x.dtype)
+    work = rows * depth * columns // PRODUCTS
+    run(_add_strips, parts, x, z, total, by, work=work)
+    return unpack(total.sum(axis=0), by, columns)
+
+
+@as_written
+def _add_strips(first, last, x, z, total, by):  # type: ignore[no-untyped-def]
+    """Parts first..last-1 of the sum; a part has its share of the rows.
+
+    The rows are read in no order either, so each block asks for a share of the strip
+    that comes next.
+    """
+    left, right, sums = x.reshape(-1), z.reshape(-1), total.reshape(-1)
+    (rows, depth), width = x.shape, z.shape[1]
+    parts, _, columns = total.shape
+    one, narrow = BITS // 8 // total.itemsize, len(by.starts) - by.wide
+    blocks = by.wide * depth // ROWS + narrow * depth // TALL
+    shares = STRIP * depth // blocks, STRIP * width // blocks
+    for part in range(first, last):
+        end = rows * (part + 1) // parts
+        for row in range(rows * part // parts, end, STRIP):
+            count = min(STRIP, end - row)
+            next_x, next_z = (row + STRIP) * depth, (row + STRIP) * width
+            for q in range(len(by.starts)):
+                wide = q < by.wide
+                column = (2 * q if wide else q + by.wide) * one
+                b = (right, row * width + by.starts[q], 0, width)
+                for k in range(0, depth, ROWS if wide else TALL):
+                    _fetch_rows(left, next_x, shares[0], 1)
+                    _fetch_rows(right, next_z, shares[1], 1)
+                    next_x, next_z = next_x + shares[0], next_z + shares[1]
+                    a = (left, row * depth + k, 1, 0, depth)
+                    c = (sums, (part * depth + k) * columns + column, columns)
+                    if wide:
+                        block(ROWS, 2, (1, count), a, b, c, True)
+                    else:
+                        block(TALL, 1, (1, count), a, b, c, True)
 
 
 @as_written
