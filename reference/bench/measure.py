@@ -21,6 +21,7 @@ import numpy as np
 from .workloads import Row
 
 ROOT = Path(__file__).parents[2]
+HERE = str(ROOT), str(ROOT / "kernels")  # this checkout, whatever is installed
 STAT = Path("/proc/stat")
 THREADS = ("OMP", "OPENBLAS", "MKL", "NUMBA")
 TURN = 0.06  # seconds that a variant computes before the next one's turn
@@ -119,7 +120,7 @@ def _start(variant: Variant, threads: int) -> subprocess.Popen[str]:
     command += ["--channels-last"] * variant.channels_last
     command += ["--threads", str(threads), "--damage", str(variant.damage)]
     env = {**os.environ, **{f"{n}_NUM_THREADS": str(threads) for n in THREADS}}
-    env["PYTHONPATH"] = os.pathsep.join((*variant.path, str(ROOT)))
+    env["PYTHONPATH"] = os.pathsep.join((*variant.path, *HERE))
     pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, env=env, cwd=tempfile.gettempdir(), **pipes)
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from .measure import ROOT, THREADS
+from .measure import HERE, ROOT, THREADS
 from .networks import training
 from .sides import SIDES
 
@@ -34,7 +34,7 @@ def measure(
 ) -> list[dict[str, Any]]:
     """Seconds of every process, by library."""
     env = {**os.environ, **{f"{n}_NUM_THREADS": str(threads) for n in THREADS}}
-    env["PYTHONPATH"] = str(ROOT)
+    env["PYTHONPATH"] = os.pathsep.join(HERE)
     rows = [_row("import", "import", ("tinytl", "torch"), env, rounds)]
     for network in networks:
         with tempfile.TemporaryDirectory() as folder:
