@@ -123,6 +123,17 @@ def test_every_shape_adds_a_bias(shape, dtype, name):
         assert np.isfinite(ours[:, :-1]).all()
 
 
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_an_infinity_stays_in_the_windows_that_see_it(value):
+    """Few filters, gaps: a block writes beside its pixels, and adds to it later."""
+    x, w = np.ones((2, 16, 12, 13), "f4"), np.ones((15, 16, 3, 3), "f4")
+    x[1, 0, 4, 4] = value
+    view = window("conv2d", (12, 13), (3, 3), 1, 2, 2)
+    with use_kernels("cpu"):
+        ours = kernels_for(x).conv(x, w, view, 1)
+    np.testing.assert_array_equal(ours, plain.conv(x, w, view, 1))
+
+
 @pytest.mark.parametrize("name", ["exact", "cpu"])
 def test_any_order_in_memory_gives_the_same_bits(name):
     x, w, gy, view, groups = problem(SHAPES["winograd, 2 x 2"], "float32")

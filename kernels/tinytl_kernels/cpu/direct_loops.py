@@ -23,7 +23,8 @@ def convolve(first, last, scratch, x, packed, bias, y, by, panels):  # type: ign
             pad(x, n, scratch, by)
             here = n
         room = (last - 1 - row) * count * filters  # that later rows will overwrite
-        own = count >= least and (not narrow or room >= one - filters)
+        behind = by.runs == 1 and room >= one - filters  # nothing is added later
+        own = count >= least and (not narrow or behind)
         step = filters if own else panels.columns
         out = (flat, row * count * filters) if own else (scratch, by.room)
         _row(i, scratch, packed, bias, (*out, step), channels, by, panels)
