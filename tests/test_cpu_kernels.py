@@ -199,6 +199,47 @@ def test_elementwise_functions_of_any_shape(kernels, dtype, shape):
     agree(kernels.ramp(x, 6.0)[0], plain.ramp(x, 6.0)[0], dtype)
 
 
+# -- softmax ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize(
+    "shape",
+    [(3, 70), (40, 43), (19, 10), (2, 3, 1), (3, 19, 5, 7), (2, 5, 3, 2), (1, 1)],
+)
+def test_softmax_along_any_axis(dtype, order, shape, monkeypatch):
+    """Where the numbers of a sum are neighbours, and where other sums are between."""
+    losses = pytest.importorskip("tinytl_kernels.cpu.losses")
+    monkeypatch.setattr(losses, "SMALL", 0)
+    monkeypatch.setattr(losses, "BLOCK", 100)  # several blocks, and a narrow last one
+    x, g = (ORDERS[order](a) for a in drawn(shape, dtype, 2))
+    for axis in range(x.ndim):
+        for name, arguments in {
+            "softmax": (5 * x, axis),
+            "softmax_dx": (g, 5 * x, axis),
+            "log_softmax": (5 * x, axis),
+            "log_softmax_dx": (g, 5 * x, axis),
+        }.items():
+            ours, theirs = (getattr(k, name)(*arguments) for k in (losses, plain))
+            agree(ours, theirs, dtype, size=5)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("across", [1, 0])
+def test_softmax_of_numbers_that_are_not_finite(kernels, dtype, across, monkeypatch):
+    """As NumPy has it; also a sum of nothing, and one that e^x would overflow."""
+    losses = pytest.importorskip("tinytl_kernels.cpu.losses")
+    monkeypatch.setattr(losses, "SMALL", 0)
+    x = np.zeros((20, 20), dtype)
+    x[1:7, 3] = np.nan, np.inf, -np.inf, 1000, -1000, -104
+    x[8] = -np.inf
+    x[9] = 1000
+    x = x.T if across else x
+    for name in ("softmax", "log_softmax"):
+        ours, theirs = (getattr(k, name)(x, 1) for k in (kernels, plain))
+        agree(ours, theirs, dtype)
+
+
 # -- pooling ---------------------------------------------------------------------------
 
 

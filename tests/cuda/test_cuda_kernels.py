@@ -249,6 +249,19 @@ def test_softmax(dtype, shape):
             np.testing.assert_allclose(actual.get(), expected, rtol=eps, atol=50 * eps)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(3, 5), (2, 3, 7), (9, 1), (1, 10), (0, 4)])
+def test_softmax_gradients(dtype, shape):
+    x, g = 3 * numbers(dtype, *shape), numbers(dtype, *shape)
+    for axis in range(1, len(shape)):
+        for name in ("softmax_dx", "log_softmax_dx"):
+            actual = getattr(cuda, name)(on_device(g), on_device(x), axis)
+            assert actual.dtype == dtype
+            expected = getattr(plain, name)(g, x, axis)
+            eps = 32 * np.finfo(dtype).eps
+            np.testing.assert_allclose(actual.get(), expected, rtol=eps, atol=eps)
+
+
 # -- channel by channel ----------------------------------------------------------------
 
 SHAPES = [(3, 4), (2, 3, 5), (5, 1, 3, 7), (9, 2, 2, 3), (1, 3, 1, 1)]

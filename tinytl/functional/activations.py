@@ -181,14 +181,24 @@ def softmax(
     Backward. gx = y * (gy - sum of gy * y).
     """
     x, k = _along("softmax", input, dim, dtype)
-    y = kernels_for(x.data).softmax(x.data, k)
+    value = kernels_for(x.data).softmax(x.data, k)
+    return record(value, (x, lambda g: _softmax_dx(g, x, k)))
 
-    def pullback(g: Tensor) -> Tensor:
-        again = softmax(x, k)
-        weighted = g * again
-        return weighted - again * sum(weighted, k, keepdim=True)
 
-    return record(y, (x, pullback))
+def _softmax_dx(g: Tensor, x: Tensor, k: int) -> Tensor:
+    """gx = J g, where the matrix J = diag(y) - y y^T is its own transpose.
+
+    Backward. With <a> = sum of a * y: J a for g, and for x
+    J (a * g - a * <g> - g * <a>).
+    """
+    value = kernels_for(x.data).softmax_dx(g.data, x.data, k)
+
+    def to_x(a: Tensor) -> Tensor:
+        y = softmax(x, k)
+        means = [sum(b * y, k, keepdim=True) for b in (g, a)]
+        return _softmax_dx(a * g - a * means[0] - g * means[1], x, k)
+
+    return record(value, (g, lambda a: _softmax_dx(a, x, k)), (x, to_x))
 
 
 def log_softmax(
@@ -200,7 +210,21 @@ def log_softmax(
     """
     x, k = _along("log_softmax", input, dim, dtype)
     value = kernels_for(x.data).log_softmax(x.data, k)
-    return record(value, (x, lambda g: g - softmax(x, k) * sum(g, k, keepdim=True)))
+    return record(value, (x, lambda g: _log_softmax_dx(g, x, k)))
+
+
+def _log_softmax_dx(g: Tensor, x: Tensor, k: int) -> Tensor:
+    """gx = g - softmax(x) * sum of g.
+
+    Backward. a - sum of a * softmax(x) for g, and for x the gradient of softmax to
+    which -a * sum of g has come.
+    """
+    value = kernels_for(x.data).log_softmax_dx(g.data, x.data, k)
+    return record(
+        value,
+        (g, lambda a: a - sum(a * softmax(x, k), k, keepdim=True)),
+        (x, lambda a: _softmax_dx(-a * sum(g, k, keepdim=True), x, k)),
+    )
 
 
 def _along(

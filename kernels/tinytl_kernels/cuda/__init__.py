@@ -14,7 +14,7 @@ from .elementwise import (
     softplus_dx,
 )
 from .forms import conv, conv_dw, conv_dx
-from .losses import log_softmax, softmax
+from .losses import log_softmax, log_softmax_dx, softmax, softmax_dx
 from .matmul import matmul
 from .norm import (
     add_per_channel,
@@ -46,6 +46,7 @@ __all__ = [
     "line_sums",
     "line_sums2",
     "log_softmax",
+    "log_softmax_dx",
     "matmul",
     "max_pool",
     "moments",
@@ -57,6 +58,7 @@ __all__ = [
     "sigmoid",
     "sigmoid_dx",
     "softmax",
+    "softmax_dx",
     "softplus",
     "softplus_dx",
     "sum_per_channel",

@@ -1,4 +1,4 @@
-"""Softmax and its logarithm on a GPU, which is also what cross-entropy needs."""
+"""Softmax, its logarithm and their gradients on a GPU: cross-entropy needs them too."""
 
 import math
 from typing import Any
@@ -30,6 +30,22 @@ def block_max(value: Any, shared: Array) -> Any:
     return largest
 
 
+@device
+def largest_and_sum(x: Array, b: Int32, a: Int32, shared: Array) -> Any:
+    """The largest value of a row, and the sum of exp(x - largest)."""
+    t = cuda.threadIdx.x
+    largest = x.dtype.type(-np.inf)
+    for k in range(t, x.shape[1], ACROSS):
+        value = x[b, k, a]
+        if value > largest or value != value:
+            largest = value
+    largest = block_max(largest, shared)
+    total = x.dtype.type(0)
+    for k in range(t, x.shape[1], ACROSS):
+        total += math.exp(x[b, k, a] - largest)
+    return largest, block_sum(total, shared)
+
+
 @kernel
 def softmax_kernel(x: Array, y: Array, log: Int32) -> None:
     """y[b,:,a] = exp(x) / sum of exp(x) over the middle axis; its logarithm if `log`.
@@ -43,16 +59,7 @@ def softmax_kernel(x: Array, y: Array, log: Int32) -> None:
     t = cuda.threadIdx.x
     for row in range(cuda.blockIdx.x, x.shape[0] * x.shape[2], cuda.gridDim.x):
         b, a = row // x.shape[2], row % x.shape[2]
-        largest = x.dtype.type(-np.inf)
-        for k in range(t, x.shape[1], ACROSS):
-            value = x[b, k, a]
-            if value > largest or value != value:
-                largest = value
-        largest = block_max(largest, shared)
-        total = x.dtype.type(0)
-        for k in range(t, x.shape[1], ACROSS):
-            total += math.exp(x[b, k, a] - largest)
-        total = block_sum(total, shared)
+        largest, total = largest_and_sum(x, b, a, shared)
         for k in range(t, x.shape[1], ACROSS):
             if log != 0:
                 y[b, k, a] = x[b, k, a] - largest - math.log(total)
@@ -60,21 +67,62 @@ def softmax_kernel(x: Array, y: Array, log: Int32) -> None:
                 y[b, k, a] = math.exp(x[b, k, a] - largest) / total
 
 
+@kernel
+def softmax_dx_kernel(x: Array, g: Array, gx: Array, log: Int32) -> None:
+    """gx = y * (g - sum of g * y), y = softmax(x); if `log`, gx = g - y * sum of g.
+
+    A block has a row, as in softmax_kernel.
+    Traffic. Each value of x is read 4 times and of g twice, from cache after the first;
+    one written.
+    Arithmetic. 3 exponentials and some 8 operations. Limit: memory.
+    """
+    shared = cuda.shared.array(ACROSS, x.dtype)
+    t = cuda.threadIdx.x
+    for row in range(cuda.blockIdx.x, x.shape[0] * x.shape[2], cuda.gridDim.x):
+        b, a = row // x.shape[2], row % x.shape[2]
+        largest, total = largest_and_sum(x, b, a, shared)
+        weighted = x.dtype.type(0)
+        for k in range(t, x.shape[1], ACROSS):
+            if log != 0:
+                weighted += g[b, k, a]
+            else:
+                weighted += g[b, k, a] * math.exp(x[b, k, a] - largest) / total
+        weighted = block_sum(weighted, shared)
+        for k in range(t, x.shape[1], ACROSS):
+            y = math.exp(x[b, k, a] - largest) / total
+            if log != 0:
+                gx[b, k, a] = g[b, k, a] - y * weighted
+            else:
+                gx[b, k, a] = y * (g[b, k, a] - weighted)
+
+
 def softmax(x: Array, axis: int) -> Array:
     """y = exp(x) / sum of exp(x) along `axis`, computed with x - max(x)."""
-    return _rows(x, axis, False)
+    return _rows(softmax_kernel, axis, False, x)
+
+
+def softmax_dx(g: Array, x: Array, axis: int) -> Array:
+    """y * (g - sum of g * y along `axis`), with y = softmax(x)."""
+    return _rows(softmax_dx_kernel, axis, False, x, g)
 
 
 def log_softmax(x: Array, axis: int) -> Array:
     """y = x - log of sum of exp(x) along `axis`, computed with x - max(x)."""
-    return _rows(x, axis, True)
+    return _rows(softmax_kernel, axis, True, x)
 
 
-def _rows(x: Array, axis: int, log: bool) -> Array:
-    xp = namespace(x)
-    before, after = math.prod(x.shape[:axis]), math.prod(x.shape[axis + 1 :])
-    given = xp.ascontiguousarray(x).reshape(before, x.shape[axis], after)
-    y = xp.empty(given.shape, x.dtype)
+def log_softmax_dx(g: Array, x: Array, axis: int) -> Array:
+    """g - softmax(x) * sum of g along `axis`."""
+    return _rows(softmax_dx_kernel, axis, True, x, g)
+
+
+def _rows(form: Any, axis: int, log: bool, *arrays: Array) -> Array:
+    x = arrays[0]
+    xp, shape = namespace(x), x.shape
+    before, after = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
+    rows = before, shape[axis], after
+    given = [xp.ascontiguousarray(a).reshape(rows) for a in arrays]
+    y = xp.empty(rows, x.dtype)
     blocks = min(before * after, MOST_ROWS) if y.size else 0
-    softmax_kernel.launch((blocks,), (ACROSS,), given, y, np.int32(log))
-    return y.reshape(x.shape)
+    form.launch((blocks,), (ACROSS,), *given, y, np.int32(log))
+    return y.reshape(shape)

@@ -14,7 +14,7 @@ from .elementwise import (
     softplus,
     softplus_dx,
 )
-from .losses import log_softmax, softmax
+from .losses import log_softmax, log_softmax_dx, softmax, softmax_dx
 from .matmul import matmul
 from .norm import (
     add_per_channel,
@@ -48,6 +48,7 @@ __all__ = [
     "line_sums",
     "line_sums2",
     "log_softmax",
+    "log_softmax_dx",
     "matmul",
     "max_pool",
     "moments",
@@ -60,6 +61,7 @@ __all__ = [
     "sigmoid",
     "sigmoid_dx",
     "softmax",
+    "softmax_dx",
     "softplus",
     "softplus_dx",
     "sum_per_channel",
