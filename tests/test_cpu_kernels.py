@@ -151,7 +151,24 @@ def test_no_images_give_no_images(kernels):
 
 # -- elementwise -----------------------------------------------------------------------
 
-EDGES = [0.0, -0.0, 1e-30, -1e-30, 6, 20, 20.01, 88, 89, -87, -88, -100, -103.5, -110]
+EDGES = [
+    0.0,
+    -0.0,
+    -3,
+    3,
+    1e-30,
+    -1e-30,
+    6,
+    20,
+    20.01,
+    88,
+    89,
+    -87,
+    -88,
+    -100,
+    -103.5,
+    -110,
+]
 EDGES += [np.nan, np.inf, -np.inf]
 
 
@@ -166,6 +183,11 @@ def test_elementwise_functions(kernels, dtype, order):
     for name, arguments in {
         "softplus": (x, 1.0, 20.0),
         "softplus_dx": (g, x, 2.5, 10.0),
+        "bend": (g, x, 0.01),
+        "hardsigmoid": (x,),
+        "hardsigmoid_dx": (g, x),
+        "hardswish": (x,),
+        "hardswish_dx": (g, x),
         "sigmoid": (x,),
         "sigmoid_dx": (g, x),
     }.items():

@@ -45,16 +45,13 @@ def leaky_relu(input: Operand, negative_slope: float = 0.01) -> Tensor:
     """
     x = floating("leaky_relu", "input", input)
     number("leaky_relu", "negative_slope", negative_slope)
-    return _bent(x, negative_slope)
+    return _leaky_relu(x, x, negative_slope)
 
 
-def _bent(x: Tensor, slope: Tensor | float) -> Tensor:
-    """x where it is above 0, else slope * x.
-
-    A sum of two parts, one of which is 0: choosing number by number is slow.
-    """
-    on = x.data > 0
-    return keep(x, on) + keep(slope * x, ~on)
+def _leaky_relu(g: Tensor, x: Tensor, slope: float) -> Tensor:
+    """g where x > 0, else slope * g: for g = x the value, and the gradient for gy."""
+    value = kernels_for(x.data).bend(g.data, x.data, slope)
+    return record(value, (g, lambda a: _leaky_relu(a, x, slope)))
 
 
 def prelu(input: Operand, weight: Operand) -> Tensor:
@@ -79,7 +76,8 @@ def prelu(input: Operand, weight: Operand) -> Tensor:
             f"channels of an input of shape {x.shape}; got shape {a.shape}"
         )
     slope = reshape(a, (1, -1, *(1,) * (x.ndim - 2)) if a.numel() > 1 else ())
-    return _bent(x, slope)
+    on = x.data > 0
+    return keep(x, on) + keep(slope * x, ~on)  # choosing number by number is slow
 
 
 def relu6(input: Operand) -> Tensor:
@@ -158,7 +156,13 @@ def hardsigmoid(input: Operand) -> Tensor:
     Source: Howard et al. 2019 (MobileNetV3), section 5.2.
     """
     x = floating("hardsigmoid", "input", input)
-    return relu6(x + 3) * (1 / 6)
+    value = kernels_for(x.data).hardsigmoid(x.data)
+    return record(value, (x, lambda g: _hardsigmoid_dx(g, x)))
+
+
+def _hardsigmoid_dx(g: Tensor, x: Tensor) -> Tensor:
+    value = kernels_for(x.data).hardsigmoid_dx(g.data, x.data)
+    return record(value, (g, lambda a: _hardsigmoid_dx(a, x)))
 
 
 def hardswish(input: Operand) -> Tensor:
@@ -169,7 +173,18 @@ def hardswish(input: Operand) -> Tensor:
     Source: Howard et al. 2019 (MobileNetV3), section 5.2.
     """
     x = floating("hardswish", "input", input)
-    return x * hardsigmoid(x)
+    value = kernels_for(x.data).hardswish(x.data)
+    return record(value, (x, lambda g: _hardswish_dx(g, x)))
+
+
+def _hardswish_dx(g: Tensor, x: Tensor) -> Tensor:
+    """Backward. The same for g; for x the second derivative, 1 / 3 where -3 < x < 3."""
+    value = kernels_for(x.data).hardswish_dx(g.data, x.data)
+    return record(
+        value,
+        (g, lambda a: _hardswish_dx(a, x)),
+        (x, lambda a: _hardsigmoid_dx(2 * a * g, x)),
+    )
 
 
 def softmax(

@@ -12,7 +12,19 @@ from . import direct_loops
 from .binary import binary
 from .cache import Announcement, forget_stale
 from .conv import conv, conv_dw, conv_dx
-from .elementwise import keep, ramp, sigmoid, sigmoid_dx, softplus, softplus_dx
+from .elementwise import (
+    bend,
+    hardsigmoid,
+    hardsigmoid_dx,
+    hardswish,
+    hardswish_dx,
+    keep,
+    ramp,
+    sigmoid,
+    sigmoid_dx,
+    softplus,
+    softplus_dx,
+)
 from .losses import log_softmax, log_softmax_dx, softmax, softmax_dx
 from .matmul import matmul
 from .norm import (
@@ -33,11 +45,16 @@ from .step import sgd_step
 
 __all__ = [
     "add_per_channel",
+    "bend",
     "binary",
     "conv",
     "conv_dw",
     "conv_dx",
     "gather",
+    "hardsigmoid",
+    "hardsigmoid_dx",
+    "hardswish",
+    "hardswish_dx",
     "keep",
     "line",
     "line_mix",

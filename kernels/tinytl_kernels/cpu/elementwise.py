@@ -24,7 +24,7 @@ Array = np.ndarray
 
 f32 = np.float32
 BLOCK = 1 << 8  # numbers in whole vectors: more, and a thread stores when it could load
-ONE, TWO = f32(1), f32(2)
+HALF, ONE, TWO, THREE, SIX = f32(0.5), f32(1), f32(2), f32(3), f32(6)
 LOG2_E = f32(math.log2(math.e))
 LN2, LN2_REST = f32(0.693359375), f32(math.log(2) - 0.693359375)  # LN2 has 9 bits
 ROUND = f32(3 << 22)  # adding it rounds to a whole number; subtracting it shows which
@@ -54,6 +54,31 @@ def ramp(x: Array, top: float | None) -> tuple[Array, Array]:
     _run(_ramp, y, on, seen, values=(bound,))
     back = inverse(order)
     return y.transpose(back), on.transpose(back)
+
+
+def bend(g: Array, x: Array, slope: float) -> Array:
+    """g where x > 0, slope * g elsewhere: see plain.bend."""
+    return _each(_bend, x, g, values=(x.dtype.type(slope),))
+
+
+def hardsigmoid(x: Array) -> Array:
+    """min(max(x + 3, 0), 6) / 6: see plain.hardsigmoid."""
+    return _each(_hardsigmoid, x, values=(x.dtype.type(1 / 6),))
+
+
+def hardsigmoid_dx(g: Array, x: Array) -> Array:
+    """g / 6 where -3 < x < 3, else 0: see plain.hardsigmoid_dx."""
+    return _each(_hardsigmoid_dx, x, g, values=(x.dtype.type(1 / 6),))
+
+
+def hardswish(x: Array) -> Array:
+    """x * hardsigmoid(x): see plain.hardswish."""
+    return _each(_hardswish, x, values=(x.dtype.type(1 / 6),))
+
+
+def hardswish_dx(g: Array, x: Array) -> Array:
+    """g times hardswish's slope: see plain.hardswish_dx."""
+    return _each(_hardswish_dx, x, g, values=(x.dtype.type(1 / 3),))
 
 
 def softplus(x: Array, beta: float, threshold: float) -> Array:
@@ -129,6 +154,73 @@ def _ramp(first, last, block, past, step, y, on, x, top):  # type: ignore[no-unt
                 w[k] = (v[k] > NOTHING) & (v[k] < top)
         _send(y, at, block, len(v), step, past)
     arrive()
+
+
+@uncounted
+def _bend(first, last, block, past, step, y, x, g, slope):  # type: ignore[no-untyped-def]
+    for at in range(first * BLOCK, min(last * BLOCK, len(y)), BLOCK):
+        v, by = x[at : at + BLOCK], g[at : at + BLOCK]
+        to = y[at : at + BLOCK] if past is None else block
+        for k in range(len(v)):
+            value = by[k]
+            to[k] = value if v[k] > NOTHING else slope * value
+        _send(y, at, block, len(v), step, past)
+    arrive()
+
+
+@uncounted
+def _hardsigmoid(first, last, block, past, step, y, x, sixth):  # type: ignore[no-untyped-def]
+    for at in range(first * BLOCK, min(last * BLOCK, len(y)), BLOCK):
+        v = x[at : at + BLOCK]
+        to = y[at : at + BLOCK] if past is None else block
+        for k in range(len(v)):
+            to[k] = _between(v[k] + THREE) * sixth
+        _send(y, at, block, len(v), step, past)
+    arrive()
+
+
+@uncounted
+def _hardsigmoid_dx(first, last, block, past, step, y, x, g, sixth):  # type: ignore[no-untyped-def]
+    for at in range(first * BLOCK, min(last * BLOCK, len(y)), BLOCK):
+        v, by = x[at : at + BLOCK], g[at : at + BLOCK]
+        to = y[at : at + BLOCK] if past is None else block
+        for k in range(len(v)):
+            value = by[k] * sixth
+            to[k] = value if (v[k] > -THREE) & (v[k] < THREE) else NOTHING
+        _send(y, at, block, len(v), step, past)
+    arrive()
+
+
+@uncounted
+def _hardswish(first, last, block, past, step, y, x, sixth):  # type: ignore[no-untyped-def]
+    for at in range(first * BLOCK, min(last * BLOCK, len(y)), BLOCK):
+        v = x[at : at + BLOCK]
+        to = y[at : at + BLOCK] if past is None else block
+        for k in range(len(v)):
+            to[k] = v[k] * (_between(v[k] + THREE) * sixth)
+        _send(y, at, block, len(v), step, past)
+    arrive()
+
+
+@uncounted
+def _hardswish_dx(first, last, block, past, step, y, x, g, third):  # type: ignore[no-untyped-def]
+    for at in range(first * BLOCK, min(last * BLOCK, len(y)), BLOCK):
+        v, by = x[at : at + BLOCK], g[at : at + BLOCK]
+        to = y[at : at + BLOCK] if past is None else block
+        for k in range(len(v)):
+            value = by[k]
+            inner = value * (v[k] * third + HALF)
+            inner = NOTHING if v[k] <= -THREE else inner
+            to[k] = value if v[k] >= THREE else inner
+        _send(y, at, block, len(v), step, past)
+    arrive()
+
+
+@inlined
+def _between(x):  # type: ignore[no-untyped-def]
+    """min(max(x, 0), 6)."""
+    x = NOTHING if x < NOTHING else x
+    return SIX if x > SIX else x
 
 
 @uncounted

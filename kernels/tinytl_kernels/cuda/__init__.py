@@ -5,7 +5,12 @@ are made in a fixed order, without atomics, so that equal runs give equal bits.
 """
 
 from .elementwise import (
+    bend,
     binary,
+    hardsigmoid,
+    hardsigmoid_dx,
+    hardswish,
+    hardswish_dx,
     keep,
     ramp,
     sigmoid,
@@ -33,11 +38,16 @@ from .step import sgd_step
 
 __all__ = [
     "add_per_channel",
+    "bend",
     "binary",
     "conv",
     "conv_dw",
     "conv_dx",
     "gather",
+    "hardsigmoid",
+    "hardsigmoid_dx",
+    "hardswish",
+    "hardswish_dx",
     "keep",
     "line",
     "line_mix",

@@ -33,6 +33,72 @@ def ramp_kernel(x: Array, top: Any, topped: Int32, y: Array, on: Array) -> None:
 
 
 @kernel
+def bend_kernel(g: Array, x: Array, slope: Any, gx: Array) -> None:
+    """gx = g where x > 0, slope * g elsewhere.
+
+    Traffic. Two values read, one written. Arithmetic. 2 operations. Limit: memory.
+    """
+    zero = x.dtype.type(0)
+    for i in range(cuda.grid(1), x.size, cuda.gridsize(1)):
+        gx[i] = g[i] if x[i] > zero else slope * g[i]
+
+
+@kernel
+def hardsigmoid_kernel(x: Array, zero: Any, three: Any, sixth: Any, y: Array) -> None:
+    """y = min(max(x + 3, 0), 6) / 6.
+
+    Traffic. One value read, one written. Arithmetic. 4 operations. Limit: memory.
+    """
+    for i in range(cuda.grid(1), x.size, cuda.gridsize(1)):
+        y[i] = _between(x[i] + three, zero, three + three) * sixth
+
+
+@kernel
+def hardsigmoid_dx_kernel(
+    g: Array, x: Array, zero: Any, three: Any, sixth: Any, gx: Array
+) -> None:
+    """gx = g / 6 where -3 < x < 3, else 0.
+
+    Traffic. Two values read, one written. Arithmetic. 3 operations. Limit: memory.
+    """
+    for i in range(cuda.grid(1), x.size, cuda.gridsize(1)):
+        gx[i] = g[i] * sixth if -three < x[i] < three else zero
+
+
+@kernel
+def hardswish_kernel(x: Array, zero: Any, three: Any, sixth: Any, y: Array) -> None:
+    """y = x * min(max(x + 3, 0), 6) / 6.
+
+    Traffic. One value read, one written. Arithmetic. 5 operations. Limit: memory.
+    """
+    for i in range(cuda.grid(1), x.size, cuda.gridsize(1)):
+        y[i] = x[i] * (_between(x[i] + three, zero, three + three) * sixth)
+
+
+@kernel
+def hardswish_dx_kernel(
+    g: Array, x: Array, zero: Any, three: Any, third: Any, half: Any, gx: Array
+) -> None:
+    """gx = g times 0 for x <= -3, 1 for x >= 3, x / 3 + 1 / 2 between.
+
+    Traffic. Two values read, one written. Arithmetic. 5 operations. Limit: memory.
+    """
+    for i in range(cuda.grid(1), x.size, cuda.gridsize(1)):
+        if x[i] >= three:
+            gx[i] = g[i]
+        else:
+            gx[i] = zero if x[i] <= -three else g[i] * (x[i] * third + half)
+
+
+@device
+def _between(x: Any, low: Any, high: Any) -> Any:
+    """min(max(x, low), high), and NaN for NaN."""
+    if x < low:
+        return low
+    return high if x > high else x
+
+
+@kernel
 def softplus_kernel(x: Array, beta: Any, threshold: Any, y: Array) -> None:
     """y = (max(b, 0) + log(1 + exp(-|b|))) / beta, b = beta * x; x if b > threshold.
 
@@ -121,6 +187,31 @@ def ramp(x: Array, top: float | None) -> tuple[Array, Array]:
     limit = x.dtype.type(0 if top is None else top)
     y = _each(ramp_kernel, [x], [limit, np.int32(top is not None)], on)
     return y, on.reshape(x.shape)
+
+
+def bend(g: Array, x: Array, slope: float) -> Array:
+    """g where x > 0, slope * g elsewhere: leaky ReLU's gradient; its value if g = x."""
+    return _each(bend_kernel, [g, x], [x.dtype.type(slope)])
+
+
+def hardsigmoid(x: Array) -> Array:
+    """min(max(x + 3, 0), 6) / 6."""
+    return _each(hardsigmoid_kernel, [x], map(x.dtype.type, (0, 3, 1 / 6)))
+
+
+def hardsigmoid_dx(g: Array, x: Array) -> Array:
+    """g / 6 where -3 < x < 3, else 0."""
+    return _each(hardsigmoid_dx_kernel, [g, x], map(x.dtype.type, (0, 3, 1 / 6)))
+
+
+def hardswish(x: Array) -> Array:
+    """x * hardsigmoid(x)."""
+    return _each(hardswish_kernel, [x], map(x.dtype.type, (0, 3, 1 / 6)))
+
+
+def hardswish_dx(g: Array, x: Array) -> Array:
+    """g times hardswish's slope: 0 for x <= -3, 1 for x >= 3, x / 3 + 1 / 2 between."""
+    return _each(hardswish_dx_kernel, [g, x], map(x.dtype.type, (0, 3, 1 / 3, 0.5)))
 
 
 def softplus(x: Array, beta: float, threshold: float) -> Array:

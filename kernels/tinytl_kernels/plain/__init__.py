@@ -6,7 +6,12 @@ size, I J output size. Images are (N, C, H, W). No kernel writes to its argument
 
 from .conv import conv, conv_dw, conv_dx, crop, fold, pad, unfold
 from .elementwise import (
+    bend,
     binary,
+    hardsigmoid,
+    hardsigmoid_dx,
+    hardswish,
+    hardswish_dx,
     keep,
     ramp,
     sigmoid,
@@ -33,6 +38,7 @@ from .step import sgd_step
 
 __all__ = [
     "add_per_channel",
+    "bend",
     "binary",
     "conv",
     "conv_dw",
@@ -40,6 +46,10 @@ __all__ = [
     "crop",
     "fold",
     "gather",
+    "hardsigmoid",
+    "hardsigmoid_dx",
+    "hardswish",
+    "hardswish_dx",
     "keep",
     "line",
     "line_mix",

@@ -30,6 +30,32 @@ def ramp(x: Array, top: float | None) -> tuple[Array, Array]:
     return np.clip(x, 0, top), (x > 0) & (x < top)
 
 
+def bend(g: Array, x: Array, slope: float) -> Array:
+    """g where x > 0, slope * g elsewhere: leaky ReLU's gradient; its value if g = x."""
+    return np.where(x > 0, g, slope * g)
+
+
+def hardsigmoid(x: Array) -> Array:
+    """min(max(x + 3, 0), 6) / 6."""
+    return np.clip(x + 3, 0, 6) * (1 / 6)
+
+
+def hardsigmoid_dx(g: Array, x: Array) -> Array:
+    """g / 6 where -3 < x < 3, else 0."""
+    return keep(g * (1 / 6), (x > -3) & (x < 3))
+
+
+def hardswish(x: Array) -> Array:
+    """x * hardsigmoid(x)."""
+    return x * hardsigmoid(x)
+
+
+def hardswish_dx(g: Array, x: Array) -> Array:
+    """g times hardswish's slope: 0 for x <= -3, 1 for x >= 3, x / 3 + 1 / 2 between."""
+    inner = g * (x * (1 / 3) + 0.5)
+    return np.where(x >= 3, g, keep(inner, ~(x <= -3)))
+
+
 def softplus(x: Array, beta: float, threshold: float) -> Array:
     """log(1 + exp(b)) / beta with b = beta * x, and x where b > threshold.
 
