@@ -221,6 +221,23 @@ def test_elementwise_functions_of_any_shape(kernels, dtype, shape):
     agree(kernels.ramp(x, 6.0)[0], plain.ramp(x, 6.0)[0], dtype)
 
 
+@pytest.mark.parametrize("order", ORDERS)
+def test_functions_of_numpy_a_part_on_each_thread(kernels, dtype, order):
+    """And they warn, or do not, as whoever asked wants it."""
+    x, z = (ORDERS[order](a) for a in drawn((5, 18, 3, 4), dtype, 2))
+    number = np.asarray(3, dtype)
+    given = {"exp": [x], "sign": [x], "divide": [x, z], "power": [np.abs(x), number]}
+    given.update(add=[x[:, :, :1, :1], z], subtract=[number, z], multiply=[x[:1], z])
+    for name, arrays in given.items():
+        ours, theirs = kernels.ufunc(name, *arrays), getattr(np, name)(*arrays)
+        assert ours.dtype == dtype
+        assert np.array_equal(ours, theirs)
+    with np.errstate(divide="ignore"):
+        assert np.isinf(kernels.ufunc("divide", x, 0 * z)).all()
+    with pytest.warns(RuntimeWarning, match="divide by zero"):
+        kernels.ufunc("divide", x, 0 * z)
+
+
 # -- softmax ---------------------------------------------------------------------------
 
 
@@ -375,7 +392,7 @@ def test_large_arrays_are_shared_by_threads(name, left, right, monkeypatch):
     rng = np.random.default_rng(0)
     x, z = rng.standard_normal(left), rng.standard_normal(right)
     with use_kernels("cpu"):
-        got = kernels_for(x).binary(name, x, z)
+        got = kernels_for(x).ufunc(name, x, z)
     np.testing.assert_array_equal(got, getattr(np, name)(x, z))
 
 
@@ -385,12 +402,12 @@ def test_large_arrays_are_shared_by_threads(name, left, right, monkeypatch):
 def test_a_number_for_each_image_and_channel(
     name, channels, streamed, dtype, monkeypatch
 ):
-    binary = pytest.importorskip("tinytl_kernels.cpu.binary")
+    ufunc = pytest.importorskip("tinytl_kernels.cpu.ufunc")
     monkeypatch.setattr("tinytl_kernels.threads._chosen", 2)
-    monkeypatch.setattr(binary, "STREAMED", streamed)
+    monkeypatch.setattr(ufunc, "STREAMED", streamed)
     x = ORDERS["last"](drawn((3, channels, 5, 7), dtype, 1)[0])
     z = drawn((3, channels, 1, 1), dtype, 1)[0]
     for left, right in ((x, z), (z, x)):
-        y = binary.binary(name, left, right)
+        y = ufunc.ufunc(name, left, right)
         np.testing.assert_array_equal(y, getattr(np, name)(left, right))
         assert y.transpose(0, 2, 3, 1).flags.c_contiguous

@@ -4,7 +4,6 @@ Where broadcasting repeated an input, its gradient is the sum over the copies:
 ``sum_to``. Masks are constants: the derivative of a step is 0 wherever it exists.
 """
 
-import operator
 from typing import Any
 
 import numpy as np
@@ -39,14 +38,15 @@ def _check_shapes(operation: str, *shapes: tuple[int, ...]) -> None:
         ) from None
 
 
-OPERATORS = {"add": operator.add, "subtract": operator.sub, "multiply": operator.mul}
 LARGE = 1 << 18  # numbers from which a kernel is worth asking for
+MULTIPLIED = range(1, 9)  # exponents; larger ones would lose the last digits
 
 
-def _each(name: str, x: Array, z: Array) -> Array:
-    if x.size < LARGE and z.size < LARGE:
-        return OPERATORS[name](x, z)
-    return kernels_for(x).binary(name, x, z)
+def ufunc(name: str, *arrays: Array) -> Array:
+    """NumPy's or CuPy's function of this name, element by element."""
+    if all(x.size < LARGE for x in arrays):
+        return getattr(namespace(arrays[0]), name)(*arrays)
+    return kernels_for(arrays[0]).ufunc(name, *arrays)
 
 
 def add(input: Operand, other: Operand, *, alpha: float = 1) -> Tensor:
@@ -57,7 +57,7 @@ def add(input: Operand, other: Operand, *, alpha: float = 1) -> Tensor:
     x, z = broadcastable("add", input, _scaled("add", other, alpha))
     xs, zs = x.shape, z.shape
     return record(
-        _each("add", x.data, z.data),
+        ufunc("add", x.data, z.data),
         (x, lambda g: sum_to(g, xs)),
         (z, lambda g: sum_to(g, zs)),
     )
@@ -82,7 +82,7 @@ def sub(input: Operand, other: Operand, *, alpha: float = 1) -> Tensor:
         raise TypeError("sub: bools have no difference; use != or convert them")
     xs, zs = x.shape, z.shape
     return record(
-        _each("subtract", x.data, z.data),
+        ufunc("subtract", x.data, z.data),
         (x, lambda g: sum_to(g, xs)),
         (z, lambda g: sum_to(-g, zs)),
     )
@@ -96,7 +96,7 @@ def mul(input: Operand, other: Operand) -> Tensor:
     x, z = broadcastable("mul", input, other)
     xs, zs = x.shape, z.shape
     return record(
-        _each("multiply", x.data, z.data),
+        ufunc("multiply", x.data, z.data),
         (x, lambda g: sum_to(g * z, xs), lambda t: t * z),
         (z, lambda g: sum_to(g * x, zs), lambda t: x * t),
     )
@@ -125,7 +125,7 @@ def div(input: Operand, other: Operand, *, rounding_mode: str | None = None) -> 
             value = xp.trunc(x.data / z.data).astype(x.dtype)
         else:
             return record(
-                x.data / z.data,
+                ufunc("divide", x.data, z.data),
                 (x, lambda g: sum_to(g / z, xs)),
                 (z, lambda g: sum_to(-g * ((x / z) / z), zs)),
             )
@@ -173,17 +173,28 @@ def pow(input: Operand, exponent: Operand) -> Tensor:
         flat = (x.data == 0) & (e.data >= 0)
         return sum_to(where(flat, 0.0, g * (x**e * log(x))), es)
 
-    power = e.data if k is None else k
     with np.errstate(all="ignore"):
-        value = namespace(x.data).power(x.data, power).astype(x.dtype, copy=False)
+        if k is not None and k in MULTIPLIED and x.dtype.kind == "f":
+            value = _multiplied(x.data, int(k))
+        else:
+            value = ufunc("power", x.data, e.data).astype(x.dtype, copy=False)
     return record(value, (x, to_base), (e, to_exponent))
+
+
+def _multiplied(x: Array, k: int) -> Array:
+    """x^k as a product. C's function takes ten times as long, for x < 0 even more."""
+    if k == 1:
+        return x
+    half = _multiplied(x, k // 2)
+    square = ufunc("multiply", half, half)
+    return ufunc("multiply", square, x) if k % 2 else square
 
 
 def exp(input: Operand) -> Tensor:
     """y = e^x.   Backward. gx = gy * e^x."""
     (x,) = common("exp", input, floats=True)
     with np.errstate(over="ignore"):
-        value = namespace(x.data).exp(x.data)
+        value = ufunc("exp", x.data)
     return record(value, (x, lambda g: g * exp(x)))
 
 
@@ -191,7 +202,7 @@ def log(input: Operand) -> Tensor:
     """y = log x, natural; -inf at 0 and NaN below.   Backward. gx = gy / x."""
     (x,) = common("log", input, floats=True)
     with np.errstate(divide="ignore", invalid="ignore"):
-        value = namespace(x.data).log(x.data)
+        value = ufunc("log", x.data)
     return record(value, (x, lambda g: g / x))
 
 
@@ -199,16 +210,15 @@ def sqrt(input: Operand) -> Tensor:
     """y = sqrt(x); NaN below 0.   Backward. gx = gy / (2 sqrt(x)), infinite at 0."""
     (x,) = common("sqrt", input, floats=True)
     with np.errstate(invalid="ignore"):
-        value = namespace(x.data).sqrt(x.data)
+        value = ufunc("sqrt", x.data)
     return record(value, (x, lambda g: g / (2 * sqrt(x))))
 
 
 def abs(input: Operand) -> Tensor:
     """y = |x|.   Backward. gx = gy * sign(x), 0 at exactly 0."""
     x = tensor("abs", "input", input)
-    xp = namespace(x.data)
-    sign = xp.sign(x.data)
-    return record(xp.abs(x.data), (x, lambda g: g * Tensor(sign)))
+    sign = ufunc("sign", x.data)
+    return record(ufunc("abs", x.data), (x, lambda g: g * Tensor(sign)))
 
 
 def where(condition: Operand, input: Operand, other: Operand) -> Tensor:
@@ -313,7 +323,7 @@ def _maximum_or_minimum(
     xs, zs, tie = x.shape, z.shape, x.data == z.data
 
     def share(g: Tensor, lost: Any) -> Tensor:
-        return where(lost, 0.0, where(tie, g / 2, g))
+        return keep(g, ~(lost | tie)) + keep(g / 2, tie)
 
     return record(
         value,

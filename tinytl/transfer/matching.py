@@ -352,7 +352,7 @@ def spread(x: Tensor, g: Tensor) -> Tensor:
     """x g / (H W), for x (N, C, H, W) and g (N, C)."""
     each = (g.data / x.dtype.type(math.prod(x.shape[2:])))[:, :, None, None]
     return record(
-        kernels_for(x.data).binary("multiply", x.data, each),
+        kernels_for(x.data).ufunc("multiply", x.data, each),
         (x, lambda h: spread(h, g), lambda t: spread(t, g)),
         (g, lambda h: mean_product(h, x), lambda t: spread(x, t)),
     )

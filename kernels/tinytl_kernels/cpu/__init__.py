@@ -9,7 +9,6 @@ from pathlib import Path
 from numba.core import event
 
 from . import direct_loops
-from .binary import binary
 from .cache import Announcement, forget_stale
 from .conv import conv, conv_dw, conv_dx
 from .elementwise import (
@@ -42,11 +41,11 @@ from .pool import gather, max_pool, scatter, sum_pool, sum_pool_dx
 from .resize import resample, resample_image
 from .simd import COMPILED
 from .step import sgd_step
+from .ufunc import ufunc
 
 __all__ = [
     "add_per_channel",
     "bend",
-    "binary",
     "conv",
     "conv_dw",
     "conv_dx",
@@ -81,6 +80,7 @@ __all__ = [
     "sum_per_channel",
     "sum_pool",
     "sum_pool_dx",
+    "ufunc",
 ]
 
 if COMPILED:

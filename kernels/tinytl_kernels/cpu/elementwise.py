@@ -23,6 +23,7 @@ from .simd import arrive, load, stream
 Array = np.ndarray
 
 f32 = np.float32
+FEW = 1 << 13  # numbers that NumPy clips and compares before a compiled loop has begun
 BLOCK = 1 << 8  # numbers in whole vectors: more, and a thread stores when it could load
 HALF, ONE, TWO, THREE, SIX = f32(0.5), f32(1), f32(2), f32(3), f32(6)
 LOG2_E = f32(math.log2(math.e))
@@ -47,6 +48,8 @@ def keep(x: Array, mask: Array) -> Array:
 
 def ramp(x: Array, top: float | None) -> tuple[Array, Array]:
     """min(max(x, 0), top), and where its slope is 1: see plain.ramp."""
+    if x.size < FEW:
+        return plain.ramp(x, top)
     order = far_to_near(x)
     seen = x.transpose(order)
     y, on = empty(seen.shape, x.dtype), empty(seen.shape, np.bool_)

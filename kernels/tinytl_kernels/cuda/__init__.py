@@ -6,7 +6,6 @@ are made in a fixed order, without atomics, so that equal runs give equal bits.
 
 from .elementwise import (
     bend,
-    binary,
     hardsigmoid,
     hardsigmoid_dx,
     hardswish,
@@ -17,6 +16,7 @@ from .elementwise import (
     sigmoid_dx,
     softplus,
     softplus_dx,
+    ufunc,
 )
 from .forms import conv, conv_dw, conv_dx
 from .losses import log_softmax, log_softmax_dx, softmax, softmax_dx
@@ -39,7 +39,6 @@ from .step import sgd_step
 __all__ = [
     "add_per_channel",
     "bend",
-    "binary",
     "conv",
     "conv_dw",
     "conv_dx",
@@ -74,4 +73,5 @@ __all__ = [
     "sum_per_channel",
     "sum_pool",
     "sum_pool_dx",
+    "ufunc",
 ]

@@ -165,12 +165,12 @@ def _sigmoid(x: Any, zero: Any, one: Any) -> Any:
 # -- the functions around them ---------------------------------------------------------
 
 
-def binary(name: str, x: Array, z: Array) -> Array:
-    """CuPy's function of this name, of two arrays; see plain.binary.
+def ufunc(name: str, *arrays: Array) -> Array:
+    """CuPy's function of this name, of one array or two; see plain.ufunc.
 
-    Traffic. 12 bytes an output in float32 for one operation: memory is the limit.
+    Traffic. 8 or 12 bytes an output in float32 for one operation: memory is the limit.
     """
-    return getattr(namespace(x), name)(x, z)
+    return getattr(namespace(arrays[0]), name)(*arrays)
 
 
 def keep(x: Array, mask: Array) -> Array:

@@ -7,7 +7,6 @@ size, I J output size. Images are (N, C, H, W). No kernel writes to its argument
 from .conv import conv, conv_dw, conv_dx, crop, fold, pad, unfold
 from .elementwise import (
     bend,
-    binary,
     hardsigmoid,
     hardsigmoid_dx,
     hardswish,
@@ -18,6 +17,7 @@ from .elementwise import (
     sigmoid_dx,
     softplus,
     softplus_dx,
+    ufunc,
 )
 from .losses import log_softmax, log_softmax_dx, softmax, softmax_dx
 from .matmul import matmul
@@ -39,7 +39,6 @@ from .step import sgd_step
 __all__ = [
     "add_per_channel",
     "bend",
-    "binary",
     "conv",
     "conv_dw",
     "conv_dx",
@@ -77,5 +76,6 @@ __all__ = [
     "sum_per_channel",
     "sum_pool",
     "sum_pool_dx",
+    "ufunc",
     "unfold",
 ]

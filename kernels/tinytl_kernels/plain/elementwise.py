@@ -5,12 +5,12 @@ import numpy as np
 Array = np.ndarray
 
 
-def binary(name: str, x: Array, z: Array) -> Array:
-    """NumPy's function of this name, "add", "subtract" or "multiply", of two arrays.
+def ufunc(name: str, *arrays: Array) -> Array:
+    """NumPy's function of this name, as "multiply" or "exp", of one array or two.
 
-    Asked for large arrays alone: small ones are faster with an operator.
+    Asked for large arrays alone: small ones are faster without asking.
     """
-    return getattr(np, name)(x, z)
+    return getattr(np, name)(*arrays)
 
 
 def keep(x: Array, mask: Array) -> Array:

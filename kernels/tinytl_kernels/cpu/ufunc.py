@@ -1,4 +1,4 @@
-"""Sums, differences and products of two large arrays, a part on each thread.
+"""NumPy's functions of single numbers, of large arrays, a part on each thread.
 
 NumPy computes them on one, but lets go of Python's lock meanwhile. Only a number for
 each image and channel, beside images that are channels last, has a loop here: NumPy's
@@ -17,26 +17,29 @@ from .simd import arrive, lanes, load
 Array = np.ndarray
 
 
-def binary(name: str, x: Array, z: Array) -> Array:
-    """NumPy's function of this name; see plain.binary.
+def ufunc(name: str, *arrays: Array) -> Array:
+    """NumPy's function of this name, of one array or two; see plain.ufunc.
 
     The result lies in memory as the larger of the two does; of two that are as large,
     as the one whose numbers are all there: a repeated one's order means nothing.
     """
     function = getattr(np, name)
-    big, little = (x, z) if _rank(x) >= _rank(z) else (z, x)
-    alike = x.dtype == z.dtype and little.ndim in (0, big.ndim) and big.ndim > 1
-    if not alike or np.broadcast_shapes(x.shape, z.shape) != big.shape:
-        return function(x, z)
-    if _one_each(big, little) and (name != "subtract" or big is x):
-        return _with_one_each(name, big, little)
+    big, *others = sorted(arrays, key=_rank, reverse=True)
+    alike = all(a.dtype == big.dtype and a.ndim in (0, big.ndim) for a in others)
+    wide = np.broadcast_shapes(*(a.shape for a in arrays)) == big.shape
+    if not (alike and wide and big.ndim > 1 and big.dtype.kind == "f"):
+        return function(*arrays)
+    ours = name in ("add", "multiply") or (name == "subtract" and big is arrays[0])
+    if ours and _one_each(big, others[0]):
+        return _with_one_each(name, big, others[0])
     if get_num_threads() == 1:
-        return function(x, z)
-    y = np.empty_like(big)
+        return function(*arrays)
+    y, warned = np.empty_like(big), np.geterr()
 
     def part(first: int, last: int) -> None:
-        whole = [a[first:last] if a.shape[:1] == y.shape[:1] else a for a in (x, z)]
-        function(*whole, out=y[first:last])
+        own = [a[first:last] if a.shape[:1] == y.shape[:1] else a for a in arrays]
+        with np.errstate(**warned):  # the caller's: a thread has its own
+            function(*own, out=y[first:last])
 
     run(part, len(y), work=y.size)
     return y
