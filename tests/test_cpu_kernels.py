@@ -303,6 +303,17 @@ def test_pooling(kernels, dtype, order, channels, options):
     agree(kernels.sum_pool_dx(g, view), plain.sum_pool_dx(g, view), dtype)
 
 
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_large_scatter_goes_past_the_caches(dtype, order, monkeypatch):
+    pool = pytest.importorskip("tinytl_kernels.cpu.pool")
+    monkeypatch.setattr(pool, "STREAMED", 0)
+    view = window("pool", (9, 7), 3, 2, 1)
+    x, g = drawn((3, 5, 9, 7), dtype, 1)[0], drawn((3, 5, *view.out), dtype, 1)[0]
+    where = plain.max_pool(x, view)[1]
+    expected = plain.scatter(g, where, view)
+    agree(pool.scatter(ORDERS[order](g), where, view), expected, dtype)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [(4, 2), (2, 30)])
 def test_a_slice_of_sums_writes_nothing_else(channels, size, dtype, monkeypatch):

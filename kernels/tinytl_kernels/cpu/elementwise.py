@@ -138,7 +138,7 @@ def _keep(first, last, block, past, step, y, mask, x):  # type: ignore[no-untype
         to = y[at : at + BLOCK] if past is None else block
         for k in range(len(v)):
             to[k] = v[k] * m[k]
-        _send(y, at, block, len(v), step, past)
+        send(y, at, block, len(v), step, past)
     arrive()
 
 
@@ -155,7 +155,7 @@ def _ramp(first, last, block, past, step, y, on, x, top):  # type: ignore[no-unt
             else:
                 to[k] = top if value > top else value
                 w[k] = (v[k] > NOTHING) & (v[k] < top)
-        _send(y, at, block, len(v), step, past)
+        send(y, at, block, len(v), step, past)
     arrive()
 
 
@@ -167,7 +167,7 @@ def _bend(first, last, block, past, step, y, x, g, slope):  # type: ignore[no-un
         for k in range(len(v)):
             value = by[k]
             to[k] = value if v[k] > NOTHING else slope * value
-        _send(y, at, block, len(v), step, past)
+        send(y, at, block, len(v), step, past)
     arrive()
 
 
@@ -178,7 +178,7 @@ def _hardsigmoid(first, last, block, past, step, y, x, sixth):  # type: ignore[n
         to = y[at : at + BLOCK] if past is None else block
         for k in range(len(v)):
             to[k] = _between(v[k] + THREE) * sixth
-        _send(y, at, block, len(v), step, past)
+        send(y, at, block, len(v), step, past)
     arrive()
 
 
@@ -190,7 +190,7 @@ def _hardsigmoid_dx(first, last, block, past, step, y, x, g, sixth):  # type: ig
         for k in range(len(v)):
             value = by[k] * sixth
             to[k] = value if (v[k] > -THREE) & (v[k] < THREE) else NOTHING
-        _send(y, at, block, len(v), step, past)
+        send(y, at, block, len(v), step, past)
     arrive()
 
 
@@ -201,7 +201,7 @@ def _hardswish(first, last, block, past, step, y, x, sixth):  # type: ignore[no-
         to = y[at : at + BLOCK] if past is None else block
         for k in range(len(v)):
             to[k] = v[k] * (_between(v[k] + THREE) * sixth)
-        _send(y, at, block, len(v), step, past)
+        send(y, at, block, len(v), step, past)
     arrive()
 
 
@@ -215,7 +215,7 @@ def _hardswish_dx(first, last, block, past, step, y, x, g, third):  # type: igno
             inner = value * (v[k] * third + HALF)
             inner = NOTHING if v[k] <= -THREE else inner
             to[k] = value if v[k] >= THREE else inner
-        _send(y, at, block, len(v), step, past)
+        send(y, at, block, len(v), step, past)
     arrive()
 
 
@@ -235,7 +235,7 @@ def _softplus(first, last, block, past, step, y, x, beta, unit, threshold):  # t
             b = beta * v[k]
             smooth = max(b, NOTHING) + _log_of_one_plus(_exp(-abs(b)))
             to[k] = v[k] if b > threshold else smooth * unit
-        _send(y, at, block, len(v), step, past)
+        send(y, at, block, len(v), step, past)
     arrive()
 
 
@@ -249,7 +249,7 @@ def _softplus_dx(first, last, block, past, step, y, x, g, beta, threshold):  # t
             e = _exp(-abs(b))
             slope = (ONE if b >= NOTHING else e) / (ONE + e)
             to[k] = by[k] * (ONE if b > threshold else slope)
-        _send(y, at, block, len(v), step, past)
+        send(y, at, block, len(v), step, past)
     arrive()
 
 
@@ -261,7 +261,7 @@ def _sigmoid(first, last, block, past, step, y, x):  # type: ignore[no-untyped-d
         for k in range(len(v)):
             e = _exp(-abs(v[k]))
             to[k] = (ONE if v[k] >= NOTHING else e) / (ONE + e)
-        _send(y, at, block, len(v), step, past)
+        send(y, at, block, len(v), step, past)
     arrive()
 
 
@@ -273,12 +273,12 @@ def _sigmoid_dx(first, last, block, past, step, y, x, g):  # type: ignore[no-unt
         for k in range(len(v)):
             e = _exp(-abs(v[k]))
             to[k] = by[k] * (e / ((ONE + e) * (ONE + e)))
-        _send(y, at, block, len(v), step, past)
+        send(y, at, block, len(v), step, past)
     arrive()
 
 
 @inlined
-def _send(y, at, block, count, step, past):  # type: ignore[no-untyped-def]
+def send(y, at, block, count, step, past):  # type: ignore[no-untyped-def]
     """Stream the first so many numbers of a block to y, unless `past` is None."""
     if past is None:
         return

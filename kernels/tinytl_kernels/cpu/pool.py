@@ -15,13 +15,14 @@ import math
 import numpy as np
 
 from .. import plain
-from ..memory import empty
+from ..memory import STREAMED, empty
 from ..shapes import Pair, Window
 from ..threads import run
 from .compiled import NOTHING, as_written, compiled
 from .direct_loops import copy
+from .elementwise import send
 from .layout import by_image, channels_last, images, turn_image
-from .simd import BITS, lanes, load, store, zero
+from .simd import BITS, arrive, lanes, load, store, zero
 
 Array = np.ndarray
 
@@ -100,8 +101,9 @@ def _moved(kernel, x, index, size):  # type: ignore[no-untyped-def]
     if y.size:
         flat, turned = by_image(x)
         where = channels_last(index).reshape(n, -1, c)
-        arrays = y.reshape(n, -1, c), flat, turned, where
-        scratch = (flat.shape[1], x.dtype)
+        past = y.nbytes + x.nbytes + index.nbytes > STREAMED or None
+        arrays = y.reshape(n, -1, c), flat, turned, where, past
+        scratch = (flat.shape[1] + y.size // n, x.dtype)
         run(kernel, n, *arrays, work=x.size, scratch=scratch)
     return images(y)
 
@@ -187,7 +189,7 @@ def _max_part(i, j, y, index, x, rule, rows, columns):  # type: ignore[no-untype
 
 
 @compiled
-def _gather(first, last, scratch, y, x, turned, index):  # type: ignore[no-untyped-def]
+def _gather(first, last, scratch, y, x, turned, index, past):  # type: ignore[no-untyped-def]
     for n in range(first, last):
         if turned:
             _gather_image(y[n], turn_image(scratch, x[n], y.shape[2], turned), index[n])
@@ -204,14 +206,19 @@ def _gather_image(y, x, index):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _scatter(first, last, scratch, y, g, turned, index):  # type: ignore[no-untyped-def]
+def _scatter(first, last, scratch, y, g, turned, index, past):  # type: ignore[no-untyped-def]
+    """An image too large to stay in the caches is put together in scratch."""
+    size, step = y.shape[1] * y.shape[2], BITS // 8 // y.itemsize
+    out = y.reshape(-1)
+    image, rest = scratch[:size], scratch[size:]
     for n in range(first, last):
+        to = y[n] if past is None else image.reshape(y.shape[1:])
         if turned:
-            _scatter_image(
-                y[n], turn_image(scratch, g[n], y.shape[2], turned), index[n]
-            )
+            _scatter_image(to, turn_image(rest, g[n], y.shape[2], turned), index[n])
         else:
-            _scatter_image(y[n], g[n], index[n])
+            _scatter_image(to, g[n], index[n])
+        send(out, n * size, image, size, step, past)
+    arrive()
 
 
 @compiled
