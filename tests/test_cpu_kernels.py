@@ -174,10 +174,12 @@ EDGES += [np.nan, np.inf, -np.inf]
 
 @pytest.mark.filterwarnings("ignore:invalid value")
 @pytest.mark.parametrize("order", ORDERS)
-def test_elementwise_functions(kernels, dtype, order):
+def test_elementwise_functions(kernels, dtype, order, monkeypatch):
     """The tails too: e^-103.5 is the smallest float32 but one."""
     x, g = drawn((3, 5, 4, 7), dtype, 2)
     x *= 5
+    elementwise = pytest.importorskip("tinytl_kernels.cpu.elementwise")
+    monkeypatch.setattr(elementwise, "FEW", 0)
     x.reshape(-1)[: len(EDGES)] = EDGES
     x, g = ORDERS[order](x), ORDERS[order](g)
     for name, arguments in {
@@ -206,6 +208,7 @@ def test_elementwise_functions(kernels, dtype, order):
 def test_large_elementwise_results_go_past_the_caches(dtype, monkeypatch):
     elementwise = pytest.importorskip("tinytl_kernels.cpu.elementwise")
     monkeypatch.setattr(elementwise, "STREAMED", 0)
+    monkeypatch.setattr(elementwise, "FEW", 0)
     x, g = drawn((3, 5, 7, 11), dtype, 2)  # four blocks and a half
     agree(elementwise.keep(g, x > 0), plain.keep(g, x > 0), dtype)
     agree(elementwise.softplus(x, 2.0, 20.0), plain.softplus(x, 2.0, 20.0), dtype)
@@ -236,6 +239,15 @@ def test_functions_of_numpy_a_part_on_each_thread(kernels, dtype, order):
         assert np.isinf(kernels.ufunc("divide", x, 0 * z)).all()
     with pytest.warns(RuntimeWarning, match="divide by zero"):
         kernels.ufunc("divide", x, 0 * z)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_sums_a_part_on_each_thread(kernels, dtype, order):
+    x = ORDERS[order](drawn((5, 18, 3, 4), dtype, 1)[0])
+    for axes in ((), (0,), (1,), (0, 1, 2, 3), (2, 3), (0, 2, 3), (0, 1), (3,)):
+        agree(kernels.total(x, axes), plain.total(x, axes), dtype, size=10)
+    whole = np.arange(60).reshape(3, 20)
+    assert kernels.total(whole, (0, 1)).tolist() == [[1770]]
 
 
 # -- softmax ---------------------------------------------------------------------------

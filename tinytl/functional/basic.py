@@ -14,7 +14,7 @@ from ..devices import check_together
 from ..operators import Operand
 from ..tensor import Tensor, record
 from .promote import common, number, tensor, to
-from .reduce import sum_to
+from .reduce import LARGE, sum_to
 
 
 def broadcastable(operation: str, *operands: Any, floats: bool = False) -> list[Tensor]:
@@ -38,7 +38,6 @@ def _check_shapes(operation: str, *shapes: tuple[int, ...]) -> None:
         ) from None
 
 
-LARGE = 1 << 18  # numbers from which a kernel is worth asking for
 MULTIPLIED = range(1, 9)  # exponents; larger ones would lose the last digits
 
 

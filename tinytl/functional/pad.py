@@ -67,7 +67,7 @@ def pad(
 def _pad(x: Tensor, widths: list[tuple[int, int]], value: float) -> Tensor:
     xp = namespace(x.data)
     shape = [n + sum(around) for n, around in zip(x.shape, widths, strict=True)]
-    y = xp.full(shape, value, x.dtype)
+    y = xp.full_like(x.data, value, shape=shape)  # in the order of x in memory
     into, out_of = [], []
     for n, (before, after) in zip(x.shape, widths, strict=True):
         into.append(

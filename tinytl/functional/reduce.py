@@ -4,12 +4,14 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from tinytl_kernels import namespace
+from tinytl_kernels import kernels_for, namespace
 
 from ..operators import Dims, Operand
 from ..tensor import FLOATS, Tensor, record
 from .promote import floating, number, tensor, to
 from .shape import axes, integers, reshape
+
+LARGE = 1 << 18  # numbers from which a kernel is worth asking for
 
 
 def sum(
@@ -26,9 +28,13 @@ def sum(
     x = tensor("sum", "input", input)
     x = to(x, dtype or (x.dtype if x.dtype in FLOATS else np.int64))
     gone = axes("sum", dim if dim != () else None, x.ndim)
-    value = x.data.sum(axis=gone, keepdims=keepdim)
     before = x.shape
     kept = tuple(1 if k in gone else n for k, n in enumerate(before))
+    if x.numel() < LARGE:
+        value = x.data.sum(axis=gone, keepdims=keepdim)
+    else:
+        value = kernels_for(x.data).total(x.data, gone)
+        value = value if keepdim else value.squeeze(gone)
     return record(value, (x, lambda g: expand(reshape(g, kept), before)))
 
 

@@ -41,7 +41,7 @@ from .pool import gather, max_pool, scatter, sum_pool, sum_pool_dx
 from .resize import resample, resample_image
 from .simd import COMPILED
 from .step import sgd_step
-from .ufunc import ufunc
+from .ufunc import total, ufunc
 
 __all__ = [
     "add_per_channel",
@@ -80,6 +80,7 @@ __all__ = [
     "sum_per_channel",
     "sum_pool",
     "sum_pool_dx",
+    "total",
     "ufunc",
 ]
 

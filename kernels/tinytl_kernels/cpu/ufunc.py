@@ -45,6 +45,23 @@ def ufunc(name: str, *arrays: Array) -> Array:
     return y
 
 
+def total(x: Array, axes: tuple[int, ...]) -> Array:
+    """Sum over `axes`, which stay, with size 1; see plain.total.
+
+    The first axis is added up last, so the number of threads does not show in the sum.
+    """
+    inner = tuple(k for k in axes if k)
+    if not inner or x.dtype.kind != "f":
+        return x.sum(axis=axes, keepdims=True)
+    y = np.empty([1 if k in inner else n for k, n in enumerate(x.shape)], x.dtype)
+
+    def part(first: int, last: int) -> None:
+        np.sum(x[first:last], axis=inner, keepdims=True, out=y[first:last])
+
+    run(part, len(y), work=x.size)
+    return y.sum(axis=0, keepdims=True) if 0 in axes else y
+
+
 def _rank(x: Array) -> tuple[int, int]:
     return x.size, -x.strides.count(0)
 

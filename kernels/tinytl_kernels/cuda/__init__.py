@@ -16,6 +16,7 @@ from .elementwise import (
     sigmoid_dx,
     softplus,
     softplus_dx,
+    total,
     ufunc,
 )
 from .forms import conv, conv_dw, conv_dx
@@ -73,5 +74,6 @@ __all__ = [
     "sum_per_channel",
     "sum_pool",
     "sum_pool_dx",
+    "total",
     "ufunc",
 ]

@@ -173,6 +173,11 @@ def ufunc(name: str, *arrays: Array) -> Array:
     return getattr(namespace(arrays[0]), name)(*arrays)
 
 
+def total(x: Array, axes: tuple[int, ...]) -> Array:
+    """Sum over `axes`, which stay, with size 1, by CuPy; see plain.total."""
+    return x.sum(axis=axes, keepdims=True)
+
+
 def keep(x: Array, mask: Array) -> Array:
     """x where `mask` holds, 0 elsewhere; the mask broadcasts to x.
 

@@ -17,6 +17,7 @@ from .elementwise import (
     sigmoid_dx,
     softplus,
     softplus_dx,
+    total,
     ufunc,
 )
 from .losses import log_softmax, log_softmax_dx, softmax, softmax_dx
@@ -76,6 +77,7 @@ __all__ = [
     "sum_per_channel",
     "sum_pool",
     "sum_pool_dx",
+    "total",
     "ufunc",
     "unfold",
 ]

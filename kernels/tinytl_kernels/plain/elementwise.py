@@ -13,6 +13,11 @@ def ufunc(name: str, *arrays: Array) -> Array:
     return getattr(np, name)(*arrays)
 
 
+def total(x: Array, axes: tuple[int, ...]) -> Array:
+    """Sum over `axes`, which stay, with size 1."""
+    return x.sum(axis=axes, keepdims=True)
+
+
 def keep(x: Array, mask: Array) -> Array:
     """x where `mask` holds, 0 elsewhere; the mask broadcasts to x.
 
