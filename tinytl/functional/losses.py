@@ -37,7 +37,8 @@ def mse_loss(
     """
     _check_reduction("mse_loss", reduction)
     x, y = broadcastable("mse_loss", input, target)
-    squares = (x - y) * (x - y)
+    away = x - y
+    squares = away * away
     if weight is None:
         return _reduced(squares, reduction)
     w = floating("mse_loss", "weight", weight)

@@ -23,7 +23,7 @@ from .simd import arrive, load, stream
 Array = np.ndarray
 
 f32 = np.float32
-FEW = 1 << 13  # numbers that NumPy clips and compares before a compiled loop has begun
+FEW = 1 << 13  # numbers for which a NumPy call or two are over before a loop has begun
 BLOCK = 1 << 8  # numbers in whole vectors: more, and a thread stores when it could load
 HALF, ONE, TWO, THREE, SIX = f32(0.5), f32(1), f32(2), f32(3), f32(6)
 LOG2_E = f32(math.log2(math.e))
@@ -40,7 +40,7 @@ def keep(x: Array, mask: Array) -> Array:
     As there, by a product of its bits: the compiler would turn a choice into loads of x
     that wait for the mask.
     """
-    if mask.shape != x.shape or mask.dtype != bool:
+    if mask.shape != x.shape or mask.dtype != bool or x.size < FEW:
         return plain.keep(x, mask)
     bits = f"u{x.itemsize}"
     return _each(_keep, mask.view(np.uint8), x.view(bits)).view(x.dtype)
