@@ -153,7 +153,8 @@ def _amax_or_amin(operation: str, input: Operand, dim: Dims, keepdim: bool) -> T
     value = kept if keepdim else xp.squeeze(kept, axis=gone)
 
     def pullback(g: Tensor) -> Tensor:
-        share = Tensor((ties / ties.sum(axis=gone, keepdims=True)).astype(g.dtype))
-        return expand(reshape(g, shape), before) * share
+        count = Tensor(ties.sum(axis=gone, keepdims=True).astype(g.dtype))
+        chosen = Tensor(ties.astype(g.dtype))
+        return expand(reshape(g, shape) / count, before) * chosen
 
     return record(value, (x, pullback))
