@@ -41,11 +41,11 @@ def _check_shapes(operation: str, *shapes: tuple[int, ...]) -> None:
 MULTIPLIED = range(1, 9)  # exponents; larger ones would lose the last digits
 
 
-def ufunc(name: str, *arrays: Array) -> Array:
-    """NumPy's or CuPy's function of this name, element by element."""
-    if all(x.size < LARGE for x in arrays):
-        return getattr(namespace(arrays[0]), name)(*arrays)
-    return kernels_for(arrays[0]).ufunc(name, *arrays)
+def ufunc(name: str, x: Array, *other: Array) -> Array:
+    """NumPy's or CuPy's function of this name, of one array or two."""
+    if x.size >= LARGE or (other and other[0].size >= LARGE):
+        return kernels_for(x).ufunc(name, x, *other)
+    return getattr(namespace(x), name)(x, *other)
 
 
 def add(input: Operand, other: Operand, *, alpha: float = 1) -> Tensor:
