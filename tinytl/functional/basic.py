@@ -142,7 +142,7 @@ def neg(input: Operand) -> Tensor:
     x = tensor("neg", "input", input)
     if x.dtype == bool:
         raise TypeError("neg: bools have no sign; use != True or convert them")
-    return record(-x.data, (x, lambda g: -g))
+    return record(ufunc("negative", x.data), (x, lambda g: -g))
 
 
 def pow(input: Operand, exponent: Operand) -> Tensor:
