@@ -163,5 +163,5 @@ def test_a_repeated_operand_does_not_decide_the_order_in_memory(threads):
     repeated = np.broadcast_to(np.ones((1, 3, 1, 1), np.float32), images.shape)
     set_num_threads(threads)
     for x, z in ((images, repeated), (repeated, images)):
-        y = kernels_for(x).binary("add", x, z)
+        y = kernels_for(x).ufunc("add", x, z)
         assert y.transpose(0, 2, 3, 1).flags.c_contiguous
