@@ -84,6 +84,7 @@ from .simd import lanes
 Array = np.ndarray
 
 LANES = lanes(np.float32)
+NONE = np.empty(0, np.float32)  # no bias
 CACHE = 3 << 16  # numbers in a block of transformed tiles, as far as rows allow
 
 
@@ -209,7 +210,7 @@ def _convolve(
         weights,
         order,
         packed,
-        bias_row(b, by.filters, np.float32),
+        NONE if b is None else bias_row(b, by.filters, np.float32),
         y,
         by,
         scratch=(room, np.float32),

@@ -33,7 +33,7 @@ _apart = as_written(apart)
 def convolve(first, last, scratch, x, w, order, packed, bias, y, by):  # type: ignore[no-untyped-def]
     """Blocks of tiles first..last-1; of a deep network, panels of filters instead."""
     area = by.points**2
-    one = 0 if by.points == 3 else by.points + 1  # the point of the bias
+    one = 0 if by.points == 3 else by.points + 1  # where a bias is added
     v = (scratch, 0, _apart(by.rows * by.channels))
     p = (scratch, area * v[2], _apart(by.rows * by.width))
     spare = p[1] + area * p[2]
@@ -53,21 +53,21 @@ def convolve(first, last, scratch, x, w, order, packed, bias, y, by):  # type: i
                 a = (scratch, v[1] + k * v[2], by.channels, 1)
                 b = (u[0], u[1] + k * u[2])
                 c = (scratch, p[1] + k * p[2], by.width)
-                add = k == one
-                if add:
-                    _fill(rows, by.width, c, bias, q * by.width)
-                multiply(rows, by.width, by.channels, by.width, a, b, c, add)
+                multiply(rows, by.width, by.channels, by.width, a, b, c, False)
+            if len(bias):
+                c = (scratch, p[1] + one * p[2], by.width)
+                _add(rows, by.width, c, bias, q * by.width)
             _outputs(start, end, q, p, y, scratch, spare, by)
 
 
 @as_written
-def _fill(rows, width, c, bias, start):  # type: ignore[no-untyped-def]
-    """Each row of c with the biases of a panel."""
+def _add(rows, width, c, bias, start):  # type: ignore[no-untyped-def]
+    """Add the biases of a panel to each row of c."""
     out, first, step = c
     for f in range(0, width, LANES):
         value = load(bias, start + f)
-        for row in range(rows):
-            store(out, first + row * step + f, value)
+        for at in range(first + f, first + f + rows * step, step):
+            store(out, at, load(out, at) + value)
 
 
 @as_written
