@@ -6,14 +6,14 @@ H_t q is left out: the steps after t are taken to pass a change of theta_t on as
 The mixed term needs no Hessian and stays. Exact when every ell_t is linear in theta,
 and for T = 1; else an approximation whose error nothing bounds: on a small network we
 have seen directions off by 56 degrees. It saves less than one thinks, since the mixed
-term is a walk of its own.
+term is a pass and its tangent.
 
-Cost, with c for one gradient of ell: T c there, and c + less than c a step back.
+Cost, with c for one gradient of ell: T c there, and about c a step back.
 """
 
+from .forward_mode import mixed
 from .problem import Hypergradient, Problem, Tensors
 from .recursion import sweep
-from .reverse import double_backward
 
 
 def first_order(problem: Problem, keep: str = "all") -> Hypergradient:
@@ -25,5 +25,4 @@ def _mixed_only(
     problem: Problem, theta: Tensors, t: int, q: Tensors, hessian: bool
 ) -> tuple[Tensors | None, Tensors]:
     """The mixed term, and zeros for H_t q."""
-    _, mixed = double_backward(problem, theta, t, q, False)
-    return ([0.0 * x for x in q] if hessian else None), mixed
+    return ([0.0 * x for x in q] if hessian else None), mixed(problem, theta, t, q)
