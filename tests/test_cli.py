@@ -18,6 +18,11 @@ from tinytl.experiments import demo
 ROOT = Path(__file__).parents[1]
 
 
+def heeding():
+    """Undo, in a new process, what shells do to jobs in the background: no Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def call(*arguments, **options):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     return subprocess.Popen(
@@ -128,7 +133,7 @@ def test_demo_runs_what_it_is_told(tmp_path, monkeypatch, capsys):
 @pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
 def test_ctrl_c_keeps_results_and_says_how_to_go_on(tmp_path):
     folder = tmp_path / "demo"
-    process = call("demo", "--out", folder, "--only", "collapse")
+    process = call("demo", "--out", folder, "--only", "collapse", preexec_fn=heeding)
     end = time.monotonic() + 60
     while not list(folder.glob("cells/collapse-*.json")):
         assert process.poll() is None, process.communicate()

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 
@@ -168,7 +169,11 @@ def without_time(path):
 def test_a_stopped_grid_goes_on_bit_by_bit(files, tmp_path, how):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     arguments = [sys.executable, "-m", "tinytl.cli", *command(files, tmp_path, 40)]
-    process = subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE)
+    options = {"env": environment, "stderr": subprocess.PIPE}
+    heeding = partial(
+        signal.signal, signal.SIGINT, signal.SIG_DFL
+    )  # in background jobs
+    process = subprocess.Popen(arguments, preexec_fn=heeding, **options)
     begun = Path(tmp_path, "unfinished", "cifar10-10-scratch-w2-s00.json.checkpoint")
     for _ in range(600):
         if begun.exists():
