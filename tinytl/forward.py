@@ -57,21 +57,20 @@ def pushed(
     ends = {y.node for y in outputs if y.node is not None}
     order = ancestors(ends)
     users = Counter(parent for node in order for parent, *_ in node.edges)
-    for node in order:
-        for parent, pullback, *push in node.edges:
-            users[parent] -= 1
-            done = not users[parent] and parent not in ends
-            if parent not in moved:
-                continue
-            t = moved.pop(parent) if done else moved[parent]
-            if not push:
-                there = transposed(pullback, t, node.shape, create_graph)
-            else:
-                with recording(create_graph):
+    with recording(create_graph):
+        for node in order:
+            for parent, pullback, *push in node.edges:
+                users[parent] -= 1
+                done = not users[parent] and parent not in ends
+                if parent not in moved:
+                    continue
+                t = moved.pop(parent) if done else moved[parent]
+                if push:
                     there = push[0](t)
-            if there is not None:
-                _check(there, node, pullback)
-                with recording(create_graph):
+                else:
+                    there = transposed(pullback, t, node.shape, create_graph)
+                if there is not None:
+                    _check(there, node, pullback)
                     _arrive(moved, node, there)
     return [None if y.node is None else moved.get(y.node) for y in outputs]
 

@@ -115,11 +115,14 @@ def to(
     value = move(as_array(x.data.astype(wanted, copy=False)), place.type)
     if wanted not in FLOATS:
         return Tensor(value)
-    back, there = (
-        (lambda g: to(g, before, device=origin)),
-        (lambda t: to(t, wanted, device=place)),
+    return record(
+        value,
+        (
+            x,
+            lambda g: to(g, before, device=origin),
+            lambda t: to(t, wanted, device=place),
+        ),
     )
-    return record(value, (x, back, there))
 
 
 def common(operation: str, *operands: Any, floats: bool = False) -> list[Tensor]:
