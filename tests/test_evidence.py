@@ -2,17 +2,16 @@
 
 import json
 import math
-import os
 import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
+from test_cli import call, heeding
 
 from tinytl import cli, persistence
 from tinytl.experiments.evidence import grid, one, page, plan, tables
@@ -167,20 +166,14 @@ def without_time(path):
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
 def test_a_stopped_grid_goes_on_bit_by_bit(files, tmp_path, how):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    arguments = [sys.executable, "-m", "tinytl.cli", *command(files, tmp_path, 40)]
-    options = {"env": environment, "stderr": subprocess.PIPE}
-    heeding = partial(
-        signal.signal, signal.SIGINT, signal.SIG_DFL
-    )  # in background jobs
-    process = subprocess.Popen(arguments, preexec_fn=heeding, **options)
+    process = call(*command(files, tmp_path, 40), preexec_fn=heeding)
     begun = Path(tmp_path, "unfinished", "cifar10-10-scratch-w2-s00.json.checkpoint")
     for _ in range(600):
         if begun.exists():
             break
         time.sleep(0.05)
     process.send_signal(how)
-    told = process.communicate()[1].decode()
+    told = process.communicate()[1]
     if how == signal.SIGINT:
         assert process.returncode == 130
         assert "0 of 1 runs are finished and 1 begun" in told
