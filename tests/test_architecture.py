@@ -24,6 +24,7 @@ FLOORS = [
     "tinytl_kernels",
     "tinytl.devices",
     "tinytl.cuda",
+    "tinytl.pending",
     "tinytl.graph",
     "tinytl.operators",
     "tinytl.tensor",

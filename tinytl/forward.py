@@ -30,6 +30,7 @@ from collections.abc import Sequence
 from tinytl_kernels import namespace
 
 from .graph import Node, Pullback, ancestors, enable_grad, operation_name, recording
+from .pending import Pending, added, settled
 from .tensor import Tensor, grad
 
 
@@ -50,7 +51,7 @@ def pushed(
     Raises:
         ValueError: a push returned another shape than its operation's.
     """
-    moved: dict[Node, Tensor] = {}
+    moved: dict[Node, Tensor | Pending] = {}
     for x, t in zip(inputs, tangents, strict=True):
         if x.node is not None:
             _arrive(moved, x.node, t)
@@ -64,7 +65,9 @@ def pushed(
                 done = not users[parent] and parent not in ends
                 if parent not in moved:
                     continue
-                t = moved.pop(parent) if done else moved[parent]
+                t = moved[parent] = settled(moved[parent])
+                if done:
+                    del moved[parent]
                 if push:
                     there = push[0](t)
                 else:
@@ -72,7 +75,7 @@ def pushed(
                 if there is not None:
                     _check(there, node, pullback)
                     _arrive(moved, node, there)
-    return [None if y.node is None else moved.get(y.node) for y in outputs]
+    return [None if y.node is None else settled(moved.get(y.node)) for y in outputs]
 
 
 def transposed(
@@ -88,8 +91,8 @@ def transposed(
     return found
 
 
-def _arrive(moved: dict[Node, Tensor], node: Node, t: Tensor) -> None:
-    moved[node] = moved[node] + t if node in moved else t
+def _arrive(moved: dict[Node, Tensor | Pending], node: Node, t: Tensor) -> None:
+    moved[node] = added(moved[node], t) if node in moved else t
 
 
 def _check(t: Tensor, node: Node, pullback: Pullback) -> None:

@@ -34,6 +34,8 @@ from typing import Any
 
 from tinytl_kernels import namespace
 
+from .pending import added, settled
+
 Pullback = Callable[[Any], Any]  # Tensor -> Tensor
 Push = Callable[[Any], Any]  # likewise, for tangents
 Edge = tuple[Any, Pullback] | tuple[Any, Pullback, Push]
@@ -127,13 +129,15 @@ def walk(
             node = order.pop()
             if node not in leads:
                 continue
-            g = gradients[node] if node in targets else gradients.pop(node)
+            g = settled(gradients.pop(node))
+            if node in targets:
+                gradients[node] = g
             for parent, pullback, *_ in node.edges:
                 if parent in leads:
                     gx = _pull(pullback, g, node, parent)
-                    gradients[parent] = (
-                        gradients[parent] + gx if parent in gradients else gx
-                    )
+                    if parent in gradients:
+                        gx = added(gradients.pop(parent), gx)
+                    gradients[parent] = gx
             if node.once and node.edges and not create_graph:
                 node.edges, pullback = Gone(), None
     return {node: gradients[node] for node in targets if node in gradients}
@@ -153,6 +157,7 @@ def _pull(pullback: Pullback, g: Any, node: Node, parent: Node) -> Any:
         )
     if checking:
         what = f"the gradient of {operation_name(pullback)}"
+        gx = settled(gx)
         check_finite(gx.data, what, node.layer)
     return gx
 

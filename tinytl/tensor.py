@@ -311,7 +311,8 @@ def record(value: Array, *edges: Edge) -> Tensor:
             the output, a Tensor of value's shape, and returns the one with respect to
             its input, a Tensor of the input's shape and dtype. It uses operations on
             Tensors only, writes to nothing, and does not hold the output. A third entry
-            may take a tangent of the input to one of the output (``forward.py``).
+            may take a tangent of the input to one of the output (``forward.py``). Both
+            may return a sum in the making instead (``pending.py``).
     """
     output = Tensor(value)
     if state.checking and edges:

@@ -8,6 +8,10 @@ T is linear in each of x, w and g. Its partial derivatives are conv (with respec
 conv_dx (to x) and conv_dw (to w), each linear in the remaining two. So the gradients of
 any one of the three are the other two, and the circle closes: no order of derivative
 needs a fourth kernel. And a tangent of x or w goes through each as x or w does.
+
+What moves y, as tangents of x, w and b do, and what gradients of gx, gw and gb send to
+gy, is conv(x, w) again and a number for each channel; a convolution adds such numbers
+where it makes its sums, so the two are sent pending (``pending.py``).
 """
 
 from collections.abc import Sequence
@@ -16,7 +20,9 @@ from typing import NamedTuple
 from tinytl_kernels import kernels_for
 from tinytl_kernels.shapes import IntOrPair, Window, pair, window
 
+from ..graph import is_grad_enabled
 from ..operators import Operand
+from ..pending import Pending
 from ..tensor import Tensor, record
 from .pad import pad
 from .promote import same_dtype, tensor
@@ -78,20 +84,20 @@ def _conv2d(x: Tensor, w: Tensor, form: _Form, b: Tensor | None = None) -> Tenso
     kernels = kernels_for(x.data)
     value = kernels.conv(x.data, w.data, *form, None if b is None else b.data)
     edges = [
-        (x, lambda gy: _conv2d_dx(gy, w, form), lambda t: _conv2d(t, w, form)),
-        (w, lambda gy: _conv2d_dw(x, gy, form), lambda t: _conv2d(x, t, form)),
+        (x, lambda gy: _conv2d_dx(gy, w, form), lambda t: _moved(t, w, form)),
+        (w, lambda gy: _conv2d_dw(x, gy, form), lambda t: _moved(x, t, form)),
     ]
     if b is None:
         return record(value, *edges)
     shape = value.shape
-    bias = (b, _conv2d_db, lambda t: _per_channel(t, shape))
+    bias = (b, _conv2d_db, lambda t: _moved_by_b(t, shape))
     return record(value, *edges, bias)
 
 
 def _conv2d_dx(gy: Tensor, w: Tensor, form: _Form) -> Tensor:
     return record(
         kernels_for(gy.data).conv_dx(gy.data, w.data, form.window, form.groups),
-        (gy, lambda gx: _conv2d(gx, w, form), lambda t: _conv2d_dx(t, w, form)),
+        (gy, lambda gx: _moved(gx, w, form), lambda t: _conv2d_dx(t, w, form)),
         (w, lambda gx: _conv2d_dw(gx, gy, form), lambda t: _conv2d_dx(gy, t, form)),
     )
 
@@ -100,17 +106,53 @@ def _conv2d_dw(x: Tensor, gy: Tensor, form: _Form) -> Tensor:
     return record(
         kernels_for(x.data).conv_dw(x.data, gy.data, form.window, form.groups),
         (x, lambda gw: _conv2d_dx(gy, gw, form), lambda t: _conv2d_dw(t, gy, form)),
-        (gy, lambda gw: _conv2d(x, gw, form), lambda t: _conv2d_dw(x, t, form)),
+        (gy, lambda gw: _moved(x, gw, form), lambda t: _conv2d_dw(x, t, form)),
     )
 
 
 def _conv2d_db(g: Tensor) -> Tensor:
     value, shape = kernels_for(g.data).sum_per_channel(g.data), g.shape
-    return record(value, (g, lambda h: _per_channel(h, shape), _conv2d_db))
+    return record(value, (g, lambda h: _moved_by_b(h, shape), _conv2d_db))
 
 
-def _per_channel(b: Tensor, shape: tuple[int, ...]) -> Tensor:
-    return expand(reshape(b, (1, -1, 1, 1)), shape)
+def _moved(x: Tensor, w: Tensor, form: _Form) -> Tensor | Pending:
+    """conv(x, w), which a bias may join."""
+    return _conv2d(x, w, form) if is_grad_enabled() else _Convolution(x, w, form)
+
+
+def _moved_by_b(b: Tensor, shape: tuple[int, ...]) -> Tensor | Pending:
+    """b[f] everywhere."""
+    by = _Biases(b, shape)
+    return by.computed() if is_grad_enabled() else by
+
+
+class _Convolution(Pending):
+    """conv(x, w) + b."""
+
+    def __init__(self, x: Tensor, w: Tensor, form: _Form, b: Tensor | None = None):
+        self.of, self.b = (x, w, form), b
+        self.shape = (x.shape[0], w.shape[0], *form.window.out)
+
+    def computed(self) -> Tensor:
+        return _conv2d(*self.of, self.b)
+
+    def joined(self, other: Pending) -> Pending | None:
+        if self.b is None and isinstance(other, _Biases):
+            return _Convolution(*self.of, other.b)
+        return None
+
+
+class _Biases(Pending):
+    """b[f] everywhere."""
+
+    def __init__(self, b: Tensor, shape: tuple[int, ...]):
+        self.b, self.shape = b, shape
+
+    def computed(self) -> Tensor:
+        return expand(reshape(self.b, (1, -1, 1, 1)), self.shape)
+
+    def joined(self, other: Pending) -> Pending | None:
+        return other.joined(self) if isinstance(other, _Convolution) else None
 
 
 def _check(x: Tensor, w: Tensor, b: Tensor | None, groups: int) -> None:

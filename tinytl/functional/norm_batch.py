@@ -22,9 +22,11 @@ gives
 Forward. A tangent t of x moves the line by w D(t): D is its own transpose.
 
 So all of it is, in each channel, a few sums and a weighted sum of g', h, c and 1. That
-is how it is computed: in one pass for the sums and one for the result. Where a third
-derivative may follow, (2) is written with operations on Tensors instead, and so are all
-further ones; both are held to one another by tests.
+is how it is computed: in one pass for the sums and one for the result. What the
+gradients dx, dw and db send to g in turn, and what x, w and b move the line by, is such
+a sum, too; those that meet are added before they are computed (``pending.py``). Where a
+third derivative may follow, (2) is written with operations on Tensors instead, and so
+are all further ones; both are held to one another by tests.
 Source: Ioffe & Szegedy 2015; (2) is ours, tested against differences and PyTorch.
 """
 
@@ -35,6 +37,7 @@ from tinytl_kernels import Array, kernels_for, namespace
 from tinytl_kernels.line import Line
 
 from ..graph import is_grad_enabled
+from ..pending import Pending
 from ..tensor import Tensor, record
 from .basic import keep
 from .reduce import expand, mean, sum
@@ -132,28 +135,69 @@ def batch_norm_line(by: Batch) -> Tensor:
     )
 
 
-def _moved_by_x(t: Tensor, by: Batch, sums: Array | None = None) -> Tensor:
+class _Mix(Pending):
+    """u g' + v + w c + t h in each channel; without g, v + w c + t h behind the ReLU.
+
+    Args:
+        by: the batch.
+        weights: u, v, w and t, (4, C).
+        g: None for "without"; u is then 0.
+        h: None if t is 0.
+    """
+
+    def __init__(
+        self,
+        by: Batch,
+        weights: Array,
+        g: Tensor | None = None,
+        h: Tensor | None = None,
+    ):
+        self.by, self.weights, self.g, self.h = by, weights, g, h
+        self.shape = by.x.shape
+
+    def computed(self) -> Tensor:
+        """One pass over what there is."""
+        by, x, weights = self.by, self.by.x.data, self.weights
+        h = x if self.h is None else self.h.data
+        if self.g is None:
+            rows = weights[[3, 1, 2]]
+            return Tensor(by.kernels.line_mix_gated(h, x, by.line, rows))
+        g = self.g.data
+        if self.h is None:
+            return Tensor(by.kernels.line_mix(g, x, by.line, weights[:3]))
+        return Tensor(by.kernels.line_mix2(h, g, x, by.line, weights))
+
+    def joined(self, other: Pending) -> "_Mix | None":
+        """The sum, if both are of one batch and one g, and not each has an h."""
+        if not (isinstance(other, _Mix) and other.by is self.by and other.g is self.g):
+            return None
+        if self.h is not None and other.h is not None:
+            return None
+        h = other.h if self.h is None else self.h
+        return _Mix(self.by, self.weights + other.weights, self.g, h)
+
+
+def _moved_by_x(t: Tensor, by: Batch, sums: Array | None = None) -> Tensor | Pending:
     """w D(t), of which the ReLU keeps its part; `sums` of t and t c, if known."""
     if is_grad_enabled():
         return by.passed(wide(by.w, t) * _batch_norm_dx(t, by.bare()))
-    weights = by.dx_weights(by.w.data, by.bare().sums(t) if sums is None else sums)
-    return Tensor(by.kernels.line_mix_gated(t.data, by.x.data, by.line, weights))
+    sums = by.bare().sums(t) if sums is None else sums
+    u, v, w = by.dx_weights(by.w.data, sums)
+    return _Mix(by, by.weights(by.none(), v, w, u), h=t)
 
 
-def _moved_by_w(t: Tensor, by: Batch) -> Tensor:
+def _moved_by_w(t: Tensor, by: Batch) -> Tensor | Pending:
     """t xs, of which the ReLU keeps its part."""
     if is_grad_enabled():
         return by.passed(wide(t, by.x) * batch_norm_line(by.bare()))
-    weights = by.weights(by.none(), by.none(), t.data * by.r)
-    return Tensor(by.kernels.line_mix_gated(*[by.x.data] * 2, by.line, weights))
+    return _Mix(by, by.weights(by.none(), by.none(), t.data * by.r, by.none()))
 
 
-def _moved_by_b(t: Tensor, by: Batch) -> Tensor:
+def _moved_by_b(t: Tensor, by: Batch) -> Tensor | Pending:
     """t, of which the ReLU keeps its part."""
     if is_grad_enabled():
         return by.passed(expand(wide(t, by.x), by.x.shape))
-    weights = by.weights(by.none(), t.data, by.none())
-    return Tensor(by.kernels.line_mix_gated(*[by.x.data] * 2, by.line, weights))
+    return _Mix(by, by.weights(by.none(), t.data, by.none(), by.none()))
 
 
 def _batch_norm_dx(g: Tensor, by: Batch) -> Tensor:
@@ -172,11 +216,10 @@ def _batch_norm_dw(g: Tensor, by: Batch) -> Tensor:
     """sum(g' xs)."""
     sums = by.sums(g)
 
-    def to_x(h: Tensor) -> Tensor:
+    def to_x(h: Tensor) -> Tensor | Pending:
         if is_grad_enabled():
             return wide(h, by.x) * _batch_norm_dx(by.passed(g), by.bare())
-        weights = by.dx_weights(h.data, sums)
-        return Tensor(by.kernels.line_mix(g.data, by.x.data, by.line, weights))
+        return _Mix(by, by.weights(*by.dx_weights(h.data, sums), by.none()), g)
 
     value = (by.r * sums[1]).astype(g.dtype, copy=False)
     return record(value, (g, lambda h: _moved_by_w(h, by)), (by.x, to_x))
@@ -205,7 +248,7 @@ class _Second:
         self.last = weakref.ref(h), sums
         return sums
 
-    def dg(self, h: Tensor) -> Tensor:
+    def dg(self, h: Tensor) -> Tensor | Pending:
         """What a tangent h of x moves y by: w D is symmetric, and so is the ReLU."""
         return _moved_by_x(h, self.by, None if is_grad_enabled() else self.sums(h)[2:4])
 
@@ -217,7 +260,7 @@ class _Second:
         a, *_ = self.means(h)
         return Tensor((by.count * by.r * a).astype(h.dtype, copy=False))
 
-    def dx(self, h: Tensor) -> Tensor:
+    def dx(self, h: Tensor) -> Tensor | Pending:
         """Equation (2), times w."""
         by = self.by
         if is_grad_enabled():
@@ -230,8 +273,7 @@ class _Second:
             -wrr * by.r * (a - 2 * along_g * along_h),
             -wrr * along_g,
         )
-        arrays = h.data, self.g.data, by.x.data
-        return Tensor(by.kernels.line_mix2(*arrays, by.line, weights))
+        return _Mix(by, weights, self.g, h)
 
     def means(self, h: Tensor) -> tuple[Array, ...]:
         """A, and the means of g', g' xs, h and h xs."""
