@@ -220,7 +220,11 @@ def _outputs(start, end, q, p, y, scratch, spare, by):  # type: ignore[no-untype
 
 @as_written
 def _weights(q, s, part_step, parts, gw, scratch, spare, by):  # type: ignore[no-untyped-def]
-    """G^T s G of panel q, summed over the parts, to its filters of gw."""
+    """G^T s G of panel q, summed over the parts, to its filters of gw.
+
+    Lanes of taps are turned to taps of filters, 16 numbers of each if so many fit: what
+    is behind the 9 is where the next channel's taps will be written.
+    """
     side, along = by.points, tiles.filters_transposed
     sums = (scratch, spare, LANES, side * LANES)
     taps = (scratch, spare, 3 * LANES, LANES)
@@ -234,10 +238,13 @@ def _weights(q, s, part_step, parts, gw, scratch, spare, by):  # type: ignore[no
                     total = total + load(s[0], at + part * part_step)
                 store(scratch, spare + k * LANES, total)
             _both(along, side, (side, 3), sums, between, taps)
-            for lane in range(LANES):
-                tap = ((q * by.width + f + lane) * by.channels + c) * 9
-                for k in range(9):
-                    gw[tap + k] = scratch[spare + k * LANES + lane]
+            tap, step = (q * by.width + f) * by.channels * 9 + c * 9, by.channels * 9
+            if LANES >= 9 and c * 9 + LANES <= step:
+                turn(gw, tap, step, scratch, spare, LANES)
+            else:
+                for lane in range(LANES):
+                    for k in range(9):
+                        gw[tap + lane * step + k] = scratch[spare + k * LANES + lane]
 
 
 @as_written
