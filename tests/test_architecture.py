@@ -28,6 +28,7 @@ FLOORS = [
     "tinytl.graph",
     "tinytl.operators",
     "tinytl.tensor",
+    "tinytl.recomputed",
     "tinytl.forward",
     "tinytl.functional",
     "tinytl.nn",

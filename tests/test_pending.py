@@ -9,7 +9,7 @@ import tinytl.functional as F
 from tinytl.bilevel.products import hvp, jvp
 from tinytl.forward import pushed
 from tinytl.functional.conv import _Biases, _Convolution, _Form
-from tinytl.pending import added, settled
+from tinytl.pending import arrived, settled
 from tinytl.tensor import Tensor, grad
 
 
@@ -94,8 +94,8 @@ def test_what_does_not_go_together_is_added_as_ever(rng):
     form = _Form(window("conv2d", (4, 4), (3, 3), 1, 0, 1), 1)
     one, bias = _Convolution(x, w, form), _Biases(b, (2, 5, 2, 2))
     plain, wide = settled(one).data, settled(bias).data
-    both = added(added(bias, one), added(one, bias))
+    both = arrived(arrived(bias, one), arrived(one, bias))
     np.testing.assert_allclose(both.data, 2 * (plain + wide), atol=1e-12)
-    np.testing.assert_allclose(added(bias, bias).data, 2 * wide)
-    np.testing.assert_allclose(added(one, settled(one)).data, 2 * plain)
+    np.testing.assert_allclose(arrived(bias, bias).data, 2 * wide)
+    np.testing.assert_allclose(arrived(one, settled(one)).data, 2 * plain)
     assert one.joined(bias).joined(bias) is None

@@ -30,7 +30,7 @@ from collections.abc import Sequence
 from tinytl_kernels import namespace
 
 from .graph import Node, Pullback, ancestors, enable_grad, operation_name, recording
-from .pending import Pending, added, settled
+from .pending import Pending, arrived, settled
 from .tensor import Tensor, grad
 
 
@@ -92,7 +92,7 @@ def transposed(
 
 
 def _arrive(moved: dict[Node, Tensor | Pending], node: Node, t: Tensor) -> None:
-    moved[node] = added(moved[node], t) if node in moved else t
+    moved[node] = arrived(moved.pop(node, None), t)
 
 
 def _check(t: Tensor, node: Node, pullback: Pullback) -> None:

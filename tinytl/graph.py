@@ -34,7 +34,7 @@ from typing import Any
 
 from tinytl_kernels import namespace
 
-from .pending import added, settled
+from .pending import arrived, settled
 
 Pullback = Callable[[Any], Any]  # Tensor -> Tensor
 Push = Callable[[Any], Any]  # likewise, for tangents
@@ -75,6 +75,16 @@ class Node:
         self.leaf = None if leaf is None else weakref.ref(leaf)
         self.once = state.once
         self.layer = layer_path() if state.checking else ""
+
+
+class Forgetful:
+    """A Tensor that can let go of its values, see ``recomputed.py``."""
+
+    __slots__ = ()
+
+    def forget(self) -> None:
+        """Let go of them."""
+        raise NotImplementedError
 
 
 class Gone:
@@ -135,11 +145,11 @@ def walk(
             for parent, pullback, *_ in node.edges:
                 if parent in leads:
                     gx = _pull(pullback, g, node, parent)
-                    if parent in gradients:
-                        gx = added(gradients.pop(parent), gx)
-                    gradients[parent] = gx
+                    gradients[parent] = arrived(gradients.pop(parent, None), gx)
             if node.once and node.edges and not create_graph:
                 node.edges, pullback = Gone(), None
+            if create_graph and isinstance(g, Forgetful):
+                g.forget()
     return {node: gradients[node] for node in targets if node in gradients}
 
 

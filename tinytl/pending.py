@@ -6,10 +6,10 @@ one that reads two of them. Where *one* operation sends them, the sum is often n
 work than a part: a channel's u h + v + w c and its u' h + v' + w' c are together
 (u + u') h + (v + v') + (w + w') c, one pass in the place of three.
 
-So an operation may send a Pending: what it would compute. The walks add with ``added``,
-which asks whether two go together, and have values computed where a place's sum is
-complete. A Pending has no history; where a walk is recorded, operations on Tensors
-stand in its place, and their results differ by rounding.
+So an operation may send a Pending: what it would compute. The walks add with
+``arrived``, which asks whether two go together, and have values computed where a
+place's sum is complete. A Pending has no history; where a walk is recorded, operations
+on Tensors stand in its place, and their results differ by rounding.
 """
 
 from typing import Any
@@ -20,9 +20,12 @@ class Pending:
 
     Attributes:
         shape: of the values.
+        complete: whether nothing that may join it is still to come, as far as it knows;
+            then it is computed at once, and does not hold what it is computed from.
     """
 
     shape: tuple[int, ...]
+    complete = False
 
     def computed(self) -> Any:
         """The Tensor."""
@@ -38,9 +41,11 @@ def settled(x: Any) -> Any:
     return x.computed() if isinstance(x, Pending) else x
 
 
-def added(x: Any, y: Any) -> Any:
-    """x + y, each a Tensor or pending."""
-    both = None
-    if isinstance(x, Pending) and isinstance(y, Pending):
-        both = x.joined(y)
-    return settled(x) + settled(y) if both is None else both
+def arrived(before: Any, x: Any) -> Any:
+    """before + x, each a Tensor or pending; x itself if nothing was there (None)."""
+    total = x if before is None else None
+    if isinstance(before, Pending) and isinstance(x, Pending):
+        total = before.joined(x)
+    if total is None:
+        total = settled(before) + settled(x)
+    return settled(total) if isinstance(total, Pending) and total.complete else total

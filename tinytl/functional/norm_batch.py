@@ -38,6 +38,7 @@ from tinytl_kernels.line import Line
 
 from ..graph import is_grad_enabled
 from ..pending import Pending
+from ..recomputed import recomputed
 from ..tensor import Tensor, record
 from .basic import keep
 from .reduce import expand, mean, sum
@@ -154,6 +155,7 @@ class _Mix(Pending):
     ):
         self.by, self.weights, self.g, self.h = by, weights, g, h
         self.shape = by.x.shape
+        self.complete = g is not None and h is not None  # from dw and from dx
 
     def computed(self) -> Tensor:
         """One pass over what there is."""
@@ -204,12 +206,17 @@ def _batch_norm_dx(g: Tensor, by: Batch) -> Tensor:
     """Equation (1)."""
     weights = by.dx_weights(by.w.data, by.sums(g))
     second = _Second(g, by)
-    return record(
-        by.kernels.line_mix(g.data, by.x.data, by.line, weights),
+
+    def value() -> Array:
+        return by.kernels.line_mix(g.data, by.x.data, by.line, weights)
+
+    dx = record(
+        value(),
         (g, lambda h: second.dg(h), lambda t: _batch_norm_dx(t, by)),
         (by.x, lambda h: second.dx(h)),
         (by.w, lambda h: second.dw(h)),
     )
+    return recomputed(dx, value)
 
 
 def _batch_norm_dw(g: Tensor, by: Batch) -> Tensor:
