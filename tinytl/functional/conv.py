@@ -10,8 +10,9 @@ any one of the three are the other two, and the circle closes: no order of deriv
 needs a fourth kernel. And a tangent of x or w goes through each as x or w does.
 
 What moves y, as tangents of x, w and b do, and what gradients of gx, gw and gb send to
-gy, is conv(x, w) again and a number for each channel; a convolution adds such numbers
-where it makes its sums, so the two are sent pending (``pending.py``).
+gy, are conv(x, w) with another x or w and a number for each channel. A convolution adds
+such numbers where it makes its sums, and to another in place; so they are sent pending
+(``pending.py``).
 """
 
 from collections.abc import Sequence
@@ -127,19 +128,38 @@ def _moved_by_b(b: Tensor, shape: tuple[int, ...]) -> Tensor | Pending:
 
 
 class _Convolution(Pending):
-    """conv(x, w) + b."""
+    """conv(x, w) + b, and conv of another x and w, where there are some."""
 
-    def __init__(self, x: Tensor, w: Tensor, form: _Form, b: Tensor | None = None):
-        self.of, self.b = (x, w, form), b
+    def __init__(
+        self,
+        x: Tensor,
+        w: Tensor,
+        form: _Form,
+        b: Tensor | None = None,
+        also: "_Convolution | None" = None,
+    ):
+        self.x, self.w, self.form, self.b, self.also = x, w, form, b, also
         self.shape = (x.shape[0], w.shape[0], *form.window.out)
 
     def computed(self) -> Tensor:
-        return _conv2d(*self.of, self.b)
+        x, w, other = self.x.data, self.w.data, self.also
+        b = None if self.b is None else self.b.data
+        also = None if other is None else (other.x.data, other.w.data)
+        return Tensor(kernels_for(x).conv(x, w, *self.form, b, also))
 
     def joined(self, other: Pending) -> Pending | None:
-        if self.b is None and isinstance(other, _Biases):
-            return _Convolution(*self.of, other.b)
-        return None
+        own = self.x, self.w, self.form
+        if isinstance(other, _Biases) and self.b is None:
+            return _Convolution(*own, other.b, self.also)
+        if not (isinstance(other, _Convolution) and other.may_join(self)):
+            return None
+        return _Convolution(*own, self.b, other)
+
+    def may_join(self, other: "_Convolution") -> bool:
+        """Whether this has neither a bias nor company, and `other` room for it."""
+        sizes = [(c.x.shape, c.w.shape, c.form) for c in (self, other)]
+        free = self.b is None and self.also is None and other.also is None
+        return free and sizes[0] == sizes[1]
 
 
 class _Biases(Pending):

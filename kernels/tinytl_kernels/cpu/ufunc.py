@@ -45,6 +45,15 @@ def ufunc(name: str, *arrays: Array) -> Array:
     return y
 
 
+def add_to(y: Array, z: Array) -> None:
+    """y += z, of one shape; y is an array that nobody else has seen yet."""
+
+    def part(first: int, last: int) -> None:
+        np.add(y[first:last], z[first:last], out=y[first:last])
+
+    run(part, len(y), work=y.size)
+
+
 def total(x: Array, axes: tuple[int, ...]) -> Array:
     """Sum over `axes`, which stay, with size 1; see plain.total.
 
