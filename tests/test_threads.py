@@ -104,6 +104,31 @@ def test_waiting_threads_use_no_time():
     assert time.process_time() - before < 0.1
 
 
+@pytest.mark.skipif(pool._core() < 0, reason="cores have no numbers here")
+def test_workers_keep_off_the_callers_core(monkeypatch):
+    """Also when it moves; and where no core would be left, they stay as they are."""
+    allowed = os.sched_getaffinity(0)
+    if len(allowed) < 2:
+        pytest.skip("a single core")
+    set_num_threads(2)
+    for core in (*allowed, *allowed):
+        monkeypatch.setattr(pool, "_core", lambda core=core: core)
+        run(note, 2, [])
+        assert where_workers_may_run() == {frozenset(allowed - {core})}
+    try:
+        os.sched_setaffinity(0, {core})
+        pool._left = None
+        run(note, 2, [])
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert where_workers_may_run() == {frozenset(allowed - {core})}
+
+
+def where_workers_may_run():
+    workers = [t for t in threading.enumerate() if t.name == "tinytl"]
+    return {frozenset(os.sched_getaffinity(t.native_id)) for t in workers}
+
+
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, True, "2", None])
 def test_a_number_of_threads_is_a_positive_integer(wrong):
     with pytest.raises((TypeError, ValueError), match="set_num_threads"):

@@ -6,11 +6,19 @@ sleep between calls (a pool that spins steals the core from whoever computes nex
 start when they are first needed, a forked child starts its own, and two threads of the
 user's may call kernels at the same time.
 
+Who sleeps is woken on some core. In a virtual machine that is often the core of whoever
+wakes it: a core on which nothing ran for a while has been given back to the host, and
+is not looked for. Two threads then take turns on one core, beside one that is idle. So
+workers are told to keep off the core of the thread that calls, where the operating
+system can tell which that is (Linux).
+
 The number of threads is, in this order: what ``set_num_threads`` was told, the
 environment variables ``TINYTL_NUM_THREADS`` and ``OMP_NUM_THREADS``, the cores that
 this process may use; the last two as they are when first asked for.
 """
 
+import contextlib
+import ctypes
 import functools
 import os
 import queue
@@ -29,8 +37,9 @@ PRODUCTS = 32  # multiply-adds that a matrix product does in the time of one suc
 
 _chosen: int | None = None
 _jobs: "queue.SimpleQueue[Callable[[], None]]" = queue.SimpleQueue()
-_workers = 0
+_workers: list[int] = []  # the system's numbers of their threads
 _starting = threading.Lock()
+_left: tuple[int, int] | None = None  # core and threads of the last call
 
 
 class _Own(threading.local):
@@ -121,6 +130,7 @@ def run(
         return work_and_tell
 
     _start(threads - 1)
+    _keep_off(_core(), threads)
     for k in range(1, threads):
         _jobs.put(job(k))
     part(0)
@@ -149,12 +159,14 @@ def _scratch(wanted: tuple[int, Any] | None) -> tuple[Array, ...]:
 
 def _start(wanted: int) -> None:
     """Have at least `wanted` workers; they end with the process."""
-    global _workers
-    if _workers < wanted:
+    global _left
+    if len(_workers) < wanted:
         with _starting:
-            for _ in range(_workers, wanted):
-                threading.Thread(target=_work, daemon=True, name="tinytl").start()
-                _workers += 1
+            for _ in range(len(_workers), wanted):
+                worker = threading.Thread(target=_work, daemon=True, name="tinytl")
+                worker.start()
+                _workers.append(worker.native_id or 0)
+            _left = None
 
 
 def _work() -> None:
@@ -163,10 +175,43 @@ def _work() -> None:
         jobs.get()()
 
 
+def _find_core() -> Callable[[], int]:
+    """The function that says on which core the calling thread runs; -1: unknown.
+
+    It keeps Python's lock, as letting go of that would take longer than the answer.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        with contextlib.suppress(OSError, AttributeError):  # another C library
+            core: Callable[[], int] = ctypes.PyDLL(None).sched_getcpu
+            return core
+    return lambda: -1
+
+
+_core = _find_core()
+
+
+def _keep_off(core: int, threads: int) -> None:
+    """Let workers run where the caller may, but not on its core, if others suffice.
+
+    They are asleep, so that it costs two system calls, and those only if the caller has
+    moved since the last time.
+    """
+    global _left
+    if core < 0 or (core, threads) == _left:
+        return
+    _left = core, threads
+    others = os.sched_getaffinity(0) - {core}
+    if len(others) >= threads - 1:
+        with contextlib.suppress(OSError):
+            for worker in _workers:
+                os.sched_setaffinity(worker, others)
+
+
 def _forget() -> None:
     """After a fork the child has the names of the workers, but not the threads."""
-    global _workers, _jobs, _starting
-    _workers, _jobs, _starting = 0, queue.SimpleQueue(), threading.Lock()
+    global _workers, _jobs, _starting, _left
+    _workers, _jobs, _starting = [], queue.SimpleQueue(), threading.Lock()
+    _left = None
 
 
 if hasattr(os, "register_at_fork"):
