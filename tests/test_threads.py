@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tinytl_kernels.threads as pool
 from tinytl_kernels import kernels_for
-from tinytl_kernels.memory import LINE, SMALL, empty, keep_pages
+from tinytl_kernels.memory import LINE, SMALL, aligned, empty, keep_pages
 from tinytl_kernels.threads import get_num_threads, run, set_num_threads, workspace
 
 
@@ -155,16 +155,20 @@ def test_a_workspace_is_kept_and_grows():
     assert workspace("test", 5, np.float32) is small
     assert workspace("test", 11, np.float32) is not small
     assert workspace("test", 5, np.float64).dtype == np.float64
+    assert workspace("test", 11, np.float32).ctypes.data % LINE == 0
 
 
-@pytest.mark.parametrize("shape", [(), (0,), (3, 5), (70, 64), (7, 64, 33)])
+@pytest.mark.parametrize("make", [empty, aligned])
+@pytest.mark.parametrize("shape", [(), (0,), (3, 5), (70, 640), (7, 64, 133)])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
-def test_empty_arrays_begin_with_a_cache_line(shape, dtype):
-    array = empty(shape, dtype)
-    assert array.shape == shape
-    assert array.dtype == dtype
-    assert array.flags.c_contiguous
-    assert array.ctypes.data % LINE == 0 or array.nbytes < SMALL
+def test_empty_arrays_begin_with_a_cache_line(make, shape, dtype):
+    arrays = [make(shape, dtype) for _ in range(5)]
+    for array in arrays:
+        assert array.shape == shape
+        assert array.dtype == dtype
+        assert array.flags.c_contiguous
+        small = make is empty and array.nbytes < SMALL
+        assert array.ctypes.data % LINE == 0 or small
 
 
 def test_pages_are_kept_where_the_system_can():

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 LINE = 64  # bytes
-SMALL = 1 << 14  # bytes
+SMALL = 1 << 17  # bytes
 STREAMED = 40 << 20  # bytes of a result that pays to be written past the caches
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc: malloc.h
 KEEP = 2**31 - 1  # bytes; the largest value that mallopt takes
@@ -37,13 +37,20 @@ def keep_pages() -> bool:
 def empty(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """np.empty, but beginning at the start of a cache line, unless it is small.
 
+    Below SMALL bytes the detour, a microsecond, costs more than it saves.
+    """
+    if math.prod(shape) * np.dtype(dtype).itemsize < SMALL:
+        return np.empty(shape, dtype)
+    return aligned(shape, dtype)
+
+
+def aligned(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """np.empty, but beginning at the start of a cache line.
+
     The widest registers hold a whole line. Loading one from an array that begins
-    elsewhere touches two lines, and takes many loops half as long again. That does not
-    pay for what the detour costs, some microseconds, below SMALL bytes.
+    elsewhere touches two lines, and takes many loops half as long again.
     """
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    if size < SMALL:
-        return np.empty(shape, dtype)
     memory = np.empty(size + LINE, np.uint8)
     start = -ctypes.addressof(ctypes.c_char.from_buffer(memory.data)) % LINE
     return np.ndarray(shape, dtype, memory, start)

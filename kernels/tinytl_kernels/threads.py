@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from .memory import empty
+from .memory import aligned
 
 Array = np.ndarray
 
@@ -143,13 +143,14 @@ def run(
 def workspace(name: str, size: int, dtype: Any) -> Array:
     """A flat array that the calling thread keeps under `name`, and may use again.
 
-    A fresh array of some megabytes costs as much to page in as to fill. What it holds
-    is lost at the next call with the same name.
+    It begins at the start of a cache line. A fresh array of some megabytes costs as
+    much to page in as to fill. What it holds is lost at the next call with the same
+    name.
     """
     key = name, np.dtype(dtype)
     kept = _own.kept.get(key)
     if kept is None or len(kept) < size:
-        kept = _own.kept[key] = empty((size,), dtype)
+        kept = _own.kept[key] = aligned((size,), dtype)
     return kept
 
 
