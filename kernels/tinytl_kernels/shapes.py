@@ -81,10 +81,10 @@ def pair(operation: str, name: str, value: IntOrPair, least: int) -> Pair:
     """
     if type(value) is int and value >= least:  # as nearly always
         return value, value
-    if type(value) is tuple and [type(n) for n in value] == [int, int]:
+    if type(value) is tuple and len(value) == 2:
         rows, columns = value
-        if rows >= least <= columns:  # or this: no more to look at
-            return rows, columns
+        if type(rows) is type(columns) is int and rows >= least <= columns:
+            return value  # or this: no more to look at
     both = tuple(value) if isinstance(value, Sequence) else (value, value)
     if len(both) == 1:
         both *= 2

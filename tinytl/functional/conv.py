@@ -15,6 +15,7 @@ such numbers where it makes its sums, and to another in place; so they are sent 
 (``pending.py``).
 """
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -29,6 +30,8 @@ from .pad import pad
 from .promote import same_dtype, tensor
 from .reduce import expand
 from .shape import reshape, squeeze, unsqueeze
+
+Shape = tuple[int, ...]
 
 
 def conv2d(
@@ -64,7 +67,9 @@ def conv2d(
     x, w = tensor("conv2d", "input", input), tensor("conv2d", "weight", weight)
     b = None if bias is None else tensor("conv2d", "bias", bias)
     same_dtype("conv2d", input=x, weight=w, bias=b)
-    _check(x, w, b, groups)
+    if not isinstance(groups, int) or groups < 1:
+        raise ValueError(f"conv2d: groups must be a positive integer, got {groups!r}")
+    _check(x.data.shape, w.data.shape, None if b is None else b.data.shape, groups)
     if x.ndim == 3:
         one = conv2d(unsqueeze(x, 0), w, b, stride, padding, dilation, groups)
         return squeeze(one, 0)
@@ -175,25 +180,25 @@ class _Biases(Pending):
         return other.joined(self) if isinstance(other, _Convolution) else None
 
 
-def _check(x: Tensor, w: Tensor, b: Tensor | None, groups: int) -> None:
-    if x.ndim not in (3, 4) or w.ndim != 4:
+@functools.lru_cache(maxsize=1024)
+def _check(x: Shape, w: Shape, b: Shape | None, groups: int) -> None:
+    """Raise ValueError unless these shapes fit; once for each, a network has few."""
+    if len(x) not in (3, 4) or len(w) != 4:
         raise ValueError(
             "conv2d: needs an input (N, C, H, W) or (C, H, W) and a weight "
-            f"(F, C, U, V), got {x.shape} and {w.shape}"
+            f"(F, C, U, V), got {x} and {w}"
         )
-    channels, filters = x.shape[-3], w.shape[0]
-    if 0 in x.shape[-3:]:
-        raise ValueError(f"conv2d: needs an input with pixels in it, got {x.shape}")
-    if not isinstance(groups, int) or groups < 1:
-        raise ValueError(f"conv2d: groups must be a positive integer, got {groups!r}")
-    if w.shape[1] * groups != channels or filters % groups or not filters:
+    channels, filters = x[-3], w[0]
+    if 0 in x[-3:]:
+        raise ValueError(f"conv2d: needs an input with pixels in it, got {x}")
+    if w[1] * groups != channels or filters % groups or not filters:
         raise ValueError(
-            f"conv2d: a weight of shape {w.shape} in {groups} group(s) needs an input "
-            f"with {w.shape[1] * groups} channels and a multiple of {groups} filters; "
-            f"the input has shape {x.shape}"
+            f"conv2d: a weight of shape {w} in {groups} group(s) needs an input "
+            f"with {w[1] * groups} channels and a multiple of {groups} filters; "
+            f"the input has shape {x}"
         )
-    if b is not None and b.shape != (filters,):
-        raise ValueError(f"conv2d: bias must be of shape ({filters},), got {b.shape}")
+    if b is not None and b != (filters,):
+        raise ValueError(f"conv2d: bias must be of shape ({filters},), got {b}")
 
 
 def _named_padding(
