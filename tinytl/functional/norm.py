@@ -5,14 +5,18 @@ is more: norm_batch.py.
 """
 
 import math
+from typing import Any
 
 from tinytl_kernels import Array, kernels_for, namespace
 
 from ..operators import Operand
 from ..tensor import Tensor, record
 from .norm_batch import Batch, batch_norm_line, wide
-from .promote import floating, number, same_dtype
+from .promote import number, same_dtype, tensor
 from .reduce import expand, sum
+
+NAMES = ("running_mean", "running_var", "weight", "bias")
+Given = tuple[Tensor | None, Tensor | None, Operand | None, Operand | None]
 
 
 def batch_norm(
@@ -44,9 +48,8 @@ def batch_norm(
             outside of it; eps is not positive.
         TypeError: dtypes differ or are not floating.
     """
-    stats = {"running_mean": running_mean, "running_var": running_var}
-    rest = training, momentum, eps
-    return _normalised("batch_norm", input, stats, weight, bias, *rest, False)
+    given = running_mean, running_var, weight, bias
+    return _normalised("batch_norm", input, given, training, momentum, eps, False)
 
 
 def batch_norm_relu(
@@ -65,29 +68,27 @@ def batch_norm_relu(
     Backward. batch_norm's, of the gradient where y > 0. Which that is is found again
     from x, so no map of bools and no standardised x is kept.
     """
-    stats = {"running_mean": running_mean, "running_var": running_var}
-    rest = training, momentum, eps
-    return _normalised("batch_norm_relu", input, stats, weight, bias, *rest, True)
+    given = running_mean, running_var, weight, bias
+    return _normalised("batch_norm_relu", input, given, training, momentum, eps, True)
 
 
 def _normalised(
     operation: str,
     input: Operand,
-    stats: dict[str, Tensor | None],
-    weight: Operand | None,
-    bias: Operand | None,
+    given: Given,
     training: bool,
     momentum: float,
     eps: float,
     relu: bool,
 ) -> Tensor:
-    x, w, b = _checked(operation, input, stats, weight, bias, training, momentum, eps)
+    x = tensor(operation, "input", input)
+    mean, var, w, b = _checked(operation, x, given, training, momentum, eps)
     if training:
-        m, v = _moments(operation, x, stats, momentum)
+        m, v = _moments(operation, x, mean, var, momentum)
     else:
-        m, v = (p.data for p in stats.values() if p is not None)
+        m, v = mean.data, var.data
     xp = namespace(v)
-    r = (1 / xp.sqrt(v + eps)).astype(x.dtype, copy=False)
+    r = xp.reciprocal(xp.sqrt(v + eps)).astype(x.dtype, copy=False)
     w = Tensor(xp.ones_like(r)) if w is None else w
     b = Tensor(xp.zeros_like(r)) if b is None else b
     by = Batch(x, w, b, m, r, eps, relu)
@@ -95,7 +96,7 @@ def _normalised(
 
 
 def _moments(
-    operation: str, x: Tensor, stats: dict[str, Tensor | None], momentum: float
+    operation: str, x: Tensor, mean: Any, var: Any, momentum: float
 ) -> tuple[Array, Array]:
     """The batch's mean and variance, which the running ones then follow."""
     count = math.prod(x.shape[2:]) * x.shape[0]
@@ -105,50 +106,43 @@ def _moments(
             f"{x.shape}; use a larger batch, or eval mode"
         )
     m, v = kernels_for(x.data).moments(x.data)
-    _update(stats["running_mean"], m, momentum)
-    _update(stats["running_var"], v * (count / (count - 1)), momentum)
+    _update(mean, m, momentum)
+    _update(var, v * (count / (count - 1)), momentum)
     return m, v
 
 
 def _checked(
     operation: str,
-    input: Operand,
-    stats: dict[str, Tensor | None],
-    weight: Operand | None,
-    bias: Operand | None,
+    x: Tensor,
+    given: Given,
     training: bool,
     momentum: float,
     eps: float,
-) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Input, weight and bias as Tensors that fit one another."""
-    x = floating(operation, "input", input)
-    if x.ndim < 2:
-        raise ValueError(
-            f"{operation}: needs an input (N, C, ...), got shape {x.shape}"
-        )
-    w = None if weight is None else floating(operation, "weight", weight)
-    b = None if bias is None else floating(operation, "bias", bias)
-    given = {**stats, "weight": w, "bias": b}
-    for name, p in given.items():
-        if p is not None and not isinstance(p, Tensor):
+) -> tuple[Any, ...]:
+    """The same four as Tensors that fit x, or None."""
+    mean, var, weight, bias = given
+    w = None if weight is None else tensor(operation, "weight", weight)
+    b = None if bias is None else tensor(operation, "bias", bias)
+    shape, checked = x.data.shape, (mean, var, w, b)
+    if len(shape) < 2:
+        raise ValueError(f"{operation}: needs an input (N, C, ...), got shape {shape}")
+    for name, p in zip(NAMES, checked, strict=True):
+        if not (p is None or isinstance(p, Tensor)):
             raise TypeError(f"{operation}: {name} must be a Tensor or None, got {p!r}")
+        if p is not None and p.data.shape != shape[1:2]:
+            raise ValueError(
+                f"{operation}: {name} must be of shape ({shape[1]},) for an input of "
+                f"shape {shape}, got {p.shape}"
+            )
+    same_dtype(operation, input=x, running_mean=mean, running_var=var, weight=w, bias=b)
     number(operation, "momentum", momentum)
     if number(operation, "eps", eps) < 0 or (training and eps == 0):
         raise ValueError(f"{operation}: eps must be positive, got {eps}")
-    same_dtype(operation, input=x, **given)
-    one_each = x.shape[1:2]
-    for name, p in given.items():
-        if p is not None and p.data.shape != one_each:
-            raise ValueError(
-                f"{operation}: {name} must be of shape ({x.shape[1]},) for an input of "
-                f"shape {x.shape}, got {p.shape}"
-            )
-    running_mean, running_var = stats.values()
-    if not training and (running_mean is None or running_var is None):
+    if not training and (mean is None or var is None):
         raise ValueError(
             f"{operation}: running_mean and running_var are needed unless training=True"
         )
-    return x, w, b
+    return checked
 
 
 def _update(running: Tensor | None, value: Array, momentum: float) -> None:
