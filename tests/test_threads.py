@@ -106,27 +106,46 @@ def test_waiting_threads_use_no_time():
 
 @pytest.mark.skipif(pool._core() < 0, reason="cores have no numbers here")
 def test_workers_keep_off_the_callers_core(monkeypatch):
-    """Also when it moves; and where no core would be left, they stay as they are."""
+    """Also when it moves; without another core they stay, and nobody waits awake."""
     allowed = os.sched_getaffinity(0)
     if len(allowed) < 2:
         pytest.skip("a single core")
     set_num_threads(2)
+    watched = []
+    monkeypatch.setattr(pool, "_watch", watched.append)
     for core in (*allowed, *allowed):
         monkeypatch.setattr(pool, "_core", lambda core=core: core)
         run(note, 2, [])
         assert where_workers_may_run() == {frozenset(allowed - {core})}
+    assert len(watched) == 2 * len(allowed)
     try:
         os.sched_setaffinity(0, {core})
         pool._left = None
         run(note, 2, [])
+        assert len(watched) == 2 * len(allowed)
     finally:
         os.sched_setaffinity(0, allowed)
+        pool._left = None
     assert where_workers_may_run() == {frozenset(allowed - {core})}
 
 
 def where_workers_may_run():
     workers = [t for t in threading.enumerate() if t.name == "tinytl"]
     return {frozenset(os.sched_getaffinity(t.native_id)) for t in workers}
+
+
+def test_a_caller_waits_awake_for_a_moment_only():
+    """For its workers' end, with what the compiled kernels wait with."""
+    awake = pytest.importorskip("tinytl_kernels.cpu.awake")
+    set_num_threads(2)
+    run(note, 2, [])
+    before = time.thread_time()
+    run(lambda first, last: time.sleep(0.3 * first), 2)
+    assert time.thread_time() - before < 0.1
+    awake.watch(np.ones(3, np.int64))
+    before = time.perf_counter()
+    awake.watch(np.array([1, 0, 1]))
+    assert time.perf_counter() - before < 0.1
 
 
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, True, "2", None])

@@ -4,7 +4,10 @@ A kernel is a compiled function that lets go of Python's lock and does a slice o
 work: ``kernel(first, last, ...)``. So ordinary Python threads run it side by side. They
 sleep between calls (a pool that spins steals the core from whoever computes next), they
 start when they are first needed, a forked child starts its own, and two threads of the
-user's may call kernels at the same time.
+user's may call kernels at the same time. Only the caller stays awake until its workers
+have ended, for some 50 microseconds at most, unless they need its core: it has nothing
+else to do, all slices take nearly as long, and to be woken takes as long as many a
+slice.
 
 Who sleeps is woken on some core. In a virtual machine that is often the core of whoever
 wakes it: a core on which nothing ran for a while has been given back to the host, and
@@ -40,6 +43,8 @@ _jobs: "queue.SimpleQueue[Callable[[], None]]" = queue.SimpleQueue()
 _workers: list[int] = []  # the system's numbers of their threads
 _starting = threading.Lock()
 _left: tuple[int, int] | None = None  # core and threads of the last call
+_apart = True  # whether its workers had cores of their own
+_watch: Callable[[Array], None] | None = None  # waits awake for a moment
 
 
 class _Own(threading.local):
@@ -84,6 +89,17 @@ def _from_outside() -> int:
     return os.cpu_count() or 1
 
 
+def wait_awake(watch: Callable[[Array], None]) -> None:
+    """Have callers wait with `watch` for their workers, before they go to sleep.
+
+    Args:
+        watch: given an array of integers, which become 1 one by one, it lets go of
+            Python's lock and returns when all are, or after a moment.
+    """
+    global _watch
+    _watch = watch
+
+
 def run(
     kernel: Callable[..., Any],
     count: int,
@@ -114,6 +130,7 @@ def run(
         return
     errors: list[BaseException] = []
     done: queue.SimpleQueue[None] = queue.SimpleQueue()
+    ended = np.zeros(threads - 1, np.int64)
 
     def part(k: int) -> None:
         try:
@@ -126,14 +143,17 @@ def run(
         def work_and_tell() -> None:
             part(k)
             done.put(None)
+            ended[k - 1] = 1
 
         return work_and_tell
 
     _start(threads - 1)
-    _keep_off(_core(), threads)
+    apart = _keep_off(_core(), threads)
     for k in range(1, threads):
         _jobs.put(job(k))
     part(0)
+    if apart and _watch:
+        _watch(ended)
     for _ in range(1, threads):
         done.get()
     if errors:
@@ -191,21 +211,25 @@ def _find_core() -> Callable[[], int]:
 _core = _find_core()
 
 
-def _keep_off(core: int, threads: int) -> None:
+def _keep_off(core: int, threads: int) -> bool:
     """Let workers run where the caller may, but not on its core, if others suffice.
 
     They are asleep, so that it costs two system calls, and those only if the caller has
     moved since the last time.
+
+    Returns:
+        Whether others suffice.
     """
-    global _left
+    global _left, _apart
     if core < 0 or (core, threads) == _left:
-        return
-    _left = core, threads
+        return _apart
     others = os.sched_getaffinity(0) - {core}
-    if len(others) >= threads - 1:
+    _left, _apart = (core, threads), len(others) >= threads - 1
+    if _apart:
         with contextlib.suppress(OSError):
             for worker in _workers:
                 os.sched_setaffinity(worker, others)
+    return _apart
 
 
 def _forget() -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from numba.core import event
 
+from ..threads import wait_awake
 from . import direct_loops
+from .awake import watch
 from .cache import Announcement, forget_stale
 from .conv import conv, conv_dw, conv_dx
 from .elementwise import (
@@ -87,3 +89,4 @@ __all__ = [
 if COMPILED:
     event.register("numba:compile", Announcement())
     forget_stale(Path(str(direct_loops.convolve.stats.cache_path)))
+    wait_awake(watch)
