@@ -434,3 +434,73 @@ def test_a_number_for_each_image_and_channel(
         y = ufunc.ufunc(name, left, right)
         np.testing.assert_array_equal(y, getattr(np, name)(left, right))
         assert y.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+# -- sums over the pixels --------------------------------------------------------------
+
+PIXELS = [(3, 32, 5, 7), (1, 16, 40, 37), (2, 48, 1, 1), (4, 5, 6, 3), (0, 16, 2, 2)]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("shape", PIXELS)
+def test_sums_over_pixels(kernels, dtype, shape, order):
+    """Against sums in float64, one number at a time."""
+    x, z = map(ORDERS[order], drawn(shape, dtype, 2))
+    difference, squares = kernels.difference_squares(x, z)
+    assert np.array_equal(difference, x - z)
+    exact = np.zeros((2, *shape[:2]))
+    for n, c, i, j in np.ndindex(shape):
+        exact[0, n, c] += float(x[n, c, i, j]) * float(z[n, c, i, j])
+        exact[1, n, c] += float(difference[n, c, i, j]) ** 2
+    products, squares64 = exact.astype(dtype)
+    agree(kernels.product_sums(x, z), products, dtype, size=np.sqrt(x.size + 1) / 10)
+    agree(squares, squares64, dtype)
+    mixed = kernels.product_sums(x, np.ascontiguousarray(z))
+    agree(mixed, products, dtype, size=np.sqrt(x.size + 1) / 10)
+
+
+@pytest.mark.parametrize("channels", [16, 5])
+@pytest.mark.parametrize("order", ["first", "last"])
+def test_sums_over_pixels_do_not_depend_on_threads_or_caches(
+    dtype, order, channels, monkeypatch
+):
+    """The squares' sum is the product's, bit for bit; so is the sum of one image."""
+    pixels = pytest.importorskip("tinytl_kernels.cpu.pixels")
+    x, z = map(ORDERS[order], drawn((7, channels, 61, 67), dtype, 2))
+    found = []
+    for threads, streamed in ((1, 1 << 40), (3, 0)):
+        monkeypatch.setattr("tinytl_kernels.threads._chosen", threads)
+        monkeypatch.setattr(pixels, "STREAMED", streamed)
+        difference, squares = pixels.difference_squares(x, z)
+        assert difference.strides == x.strides
+        again = pixels.product_sums(difference, difference)
+        found.append([difference, squares, again, pixels.product_sums(x, z)])
+        assert np.array_equal(squares, again)
+    assert all(map(np.array_equal, *found))
+    assert np.array_equal(pixels.product_sums(x[2:3], z[2:3]), found[0][3][2:3])
+
+
+@pytest.mark.parametrize("order", ["first", "last"])
+def test_sums_over_many_pixels_keep_their_digits(order):
+    """In float32, no worse than NumPy's sum of each map by itself."""
+    pixels = pytest.importorskip("tinytl_kernels.cpu.pixels")
+    x = ORDERS[order](drawn((2, 16, 128, 128), np.float32, 1)[0] + np.float32(3))
+    exact = np.square(x.astype(np.float64)).sum((2, 3))
+    ours, theirs = pixels.product_sums(x, x), np.einsum("nchw,nchw->nc", x, x)
+    error, allowed = (np.abs(a / exact - 1).max() for a in (ours, theirs))
+    assert error <= max(allowed, 2e-7)
+    if order == "last":
+        assert error < 2e-7
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")
+@pytest.mark.parametrize("order", ["first", "last"])
+def test_sums_over_pixels_of_what_is_not_finite(kernels, dtype, order):
+    x, z = drawn((2, 16, 3, 3), dtype, 2)
+    x[0, 0, 0, 0], x[0, 1, 1, 1], z[1, 2, 2, 2] = np.nan, np.inf, -np.inf
+    x, z = map(ORDERS[order], (x, z))
+    agree(kernels.product_sums(x, z), plain.product_sums(x, z), dtype, 10)
+    for ours, theirs in zip(
+        kernels.difference_squares(x, z), plain.difference_squares(x, z), strict=True
+    ):
+        agree(ours, theirs, dtype, 10)

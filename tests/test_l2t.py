@@ -14,6 +14,7 @@ from tinytl.forward import pushed
 from tinytl.models import VGG9, ResNet
 from tinytl.transfer import L2T, matching_loss
 from tinytl.transfer.matching import (
+    mean_distance,
     mean_product,
     mean_square,
     resized,
@@ -266,7 +267,9 @@ def test_the_mean_square_has_the_derivatives_of_its_formula(weighted):
         assert relative(a.data, b.data) < 1e-12
 
 
-@pytest.mark.parametrize("operation", [mean_product, spread, mean_square])
+@pytest.mark.parametrize(
+    "operation", [mean_product, spread, mean_square, mean_distance]
+)
 def test_operations_of_the_matching_close_a_circle(operation):
     """Their derivatives of every order are theirs again, and so are tangents."""
     rng = np.random.default_rng(1)
@@ -285,6 +288,43 @@ def test_operations_of_the_matching_close_a_circle(operation):
     (moved,) = pushed([operation(*inputs)], inputs, tangents)
     slope = (ahead.data - behind.data) / (2 * step)
     np.testing.assert_allclose(moved.data, slope, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("channels", [3, 16])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_distance_is_the_mean_square_of_the_difference(dtype, last, channels):
+    """Bit for bit with its first and second derivatives, and as einsum defines it."""
+    rng = np.random.default_rng(6)
+    given = (
+        rng.normal(size=(2, 2, 5, 4, channels)).astype(dtype).transpose(0, 1, 4, 2, 3)
+    )
+    arrays = given if last else np.ascontiguousarray(given)
+    t, s = (Tensor(a, True) for a in arrays)
+    g, h = (
+        Tensor(rng.normal(size=(2, channels)).astype(dtype), True) for _ in range(2)
+    )
+
+    def derivatives(m):
+        first = grad((m * g).sum(), [t, s], create_graph=True)
+        again = (first[0] * first[0] * first[1]).mean((2, 3)) * h
+        return [m, *first, *grad(again.sum(), [t, s, g])]
+
+    both = derivatives(mean_distance(t, s)), derivatives(mean_square(t - s))
+    for a, b in zip(*both, strict=True):
+        assert a.data.tobytes() == b.data.tobytes()
+    away = (arrays[0] - arrays[1]).astype(np.float64)
+    exact = np.einsum("bcij,bcij->bc", away, away) / 20
+    unit = 1e-6 if dtype == np.float32 else 1e-13
+    np.testing.assert_allclose(both[0][0].data, exact, rtol=unit)
+    slope = away * g.data[:, :, None, None] / 10
+    np.testing.assert_allclose(both[0][1].data, slope, rtol=10 * unit, atol=unit)
+
+
+def test_maps_of_different_sizes_have_no_distance():
+    t, s = (Tensor(np.ones((2, 3, 4, n))) for n in (4, 1))
+    with pytest.raises(ValueError, match=r"matching: maps of shape"):
+        mean_distance(t, s)
 
 
 def test_an_iteration_evaluates_nothing_twice():

@@ -297,6 +297,16 @@ def test_sums_of_channels(shape, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    "shape", [(2, 3, 5, 7), (3, 1, 2, 2), (1, 9, 1, 1), (0, 2, 3, 3)]
+)
+def test_sums_over_pixels(shape, dtype):
+    x, z = (numbers(dtype, *shape, seed=k) for k in range(2))
+    same("product_sums", x, z)
+    same("difference_squares", x, z)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_selection(dtype):
     x = np.array([[np.inf, -np.inf, np.nan, -0.0, 1.5]] * 2, dtype)
     for mask in ([[1, 0, 1, 0, 1]], [[0], [1]], True, False):

@@ -36,6 +36,7 @@ import numpy as np
 from tinytl_kernels import Array, kernels_for, namespace
 
 from .. import functional as F
+from ..functional.promote import common
 from ..nn import Conv2d, Module, ModuleList
 from ..tensor import Tensor, record
 from .meta import What, Where, Which, pooled, seen
@@ -304,25 +305,54 @@ def weighted_distance(
 
 
 def _weighted_distance(t: Tensor, s: Tensor, by: Factors) -> Tensor:
-    each = mean_square(t - s, by.pixels)
+    w = by.pixels
+    each = mean_distance(t, s) if w is None else mean_square(t - s, w)
     return F.mean(F.sum(by.channels * each, 1))
+
+
+def mean_distance(t: Tensor, s: Tensor) -> Tensor:
+    r"""m_{b,c} = mean_{i,j} (t - s)^2: ``mean_square(t - s)``, in one pass over memory.
+
+    These maps are the largest things in a step, and each operation on them is a pass
+    over memory. The derivatives need t - s, so it is written while it is squared.
+
+    Shapes: t and s (N, C, H, W) -> (N, C).
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    t, s = common("matching", t, s)
+    if t.shape != s.shape:
+        raise ValueError(f"matching: maps of shape {t.shape} and {s.shape} differ")
+    difference, squares = kernels_for(t.data).difference_squares(t.data, s.data)
+    x = record(
+        difference,
+        (t, lambda g: g, lambda moved: moved),
+        (s, lambda g: -g, lambda moved: -moved),
+    )
+    return _square(x, squares)
 
 
 def mean_square(x: Tensor, weight: Tensor | None = None) -> Tensor:
     r"""m_{b,c} = mean_{i,j} weight x^2; weight is 1 if there is none.
 
-    These maps are the largest things in a step, and each operation on them is a pass
-    over memory; so the mean square is one operation, and its gradient one product.
+    The mean square is one operation, so its gradient is one product.
 
     Shapes: x and weight (N, C, H, W) -> (N, C).
 
     Backward. dm/dx = 2 weight x / (H W), dm/dweight = x^2 / (H W).
     """
+    weighed = x.data if weight is None else x.data * weight.data
+    return _square(x, kernels_for(x.data).product_sums(x.data, weighed), weight)
+
+
+def _square(x: Tensor, total: Array, weight: Tensor | None = None) -> Tensor:
+    """``mean_square`` of x, from its sums over the pixels."""
 
     def weighted() -> Tensor:
         return x if weight is None else x * weight
 
-    value = _mean_product(x.data, x.data if weight is None else x.data * weight.data)
+    value = total / _pixels(x)
     by_x = (
         x,
         lambda g: spread(weighted(), 2.0 * g),
@@ -342,7 +372,7 @@ def mean_product(x: Tensor, z: Tensor) -> Tensor:
     Shapes: both (N, C, H, W) -> (N, C).
     """
     return record(
-        _mean_product(x.data, z.data),
+        kernels_for(x.data).product_sums(x.data, z.data) / _pixels(x),
         (x, lambda g: spread(z, g), lambda t: mean_product(t, z)),
         (z, lambda g: spread(x, g), lambda t: mean_product(x, t)),
     )
@@ -350,7 +380,7 @@ def mean_product(x: Tensor, z: Tensor) -> Tensor:
 
 def spread(x: Tensor, g: Tensor) -> Tensor:
     """x g / (H W), for x (N, C, H, W) and g (N, C)."""
-    each = (g.data / x.dtype.type(math.prod(x.shape[2:])))[:, :, None, None]
+    each = (g.data / _pixels(x))[:, :, None, None]
     return record(
         kernels_for(x.data).ufunc("multiply", x.data, each),
         (x, lambda h: spread(h, g), lambda t: spread(t, g)),
@@ -358,9 +388,9 @@ def spread(x: Tensor, g: Tensor) -> Tensor:
     )
 
 
-def _mean_product(x: Array, z: Array) -> Array:
-    total = namespace(x).einsum("bcij,bcij->bc", x, z)
-    return total / x.dtype.type(math.prod(x.shape[2:]))
+def _pixels(x: Tensor) -> Any:
+    """H W, in the dtype of x."""
+    return x.dtype.type(math.prod(x.shape[2:]))
 
 
 def stretched(gamma: Tensor, size: tuple[int, ...], scale: str = "raw") -> Tensor:

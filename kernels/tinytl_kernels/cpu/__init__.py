@@ -39,6 +39,7 @@ from .norm import (
     moments,
     sum_per_channel,
 )
+from .pixels import difference_squares, product_sums
 from .pool import gather, max_pool, scatter, sum_pool, sum_pool_dx
 from .resize import resample, resample_image
 from .simd import COMPILED
@@ -51,6 +52,7 @@ __all__ = [
     "conv",
     "conv_dw",
     "conv_dx",
+    "difference_squares",
     "gather",
     "hardsigmoid",
     "hardsigmoid_dx",
@@ -68,6 +70,7 @@ __all__ = [
     "matmul",
     "max_pool",
     "moments",
+    "product_sums",
     "ramp",
     "resample",
     "resample_image",

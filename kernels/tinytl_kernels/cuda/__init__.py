@@ -33,6 +33,7 @@ from .norm import (
     moments,
     sum_per_channel,
 )
+from .pixels import difference_squares, product_sums
 from .pool import gather, max_pool, scatter, sum_pool, sum_pool_dx
 from .resize import resample, resample_image
 from .step import sgd_step
@@ -43,6 +44,7 @@ __all__ = [
     "conv",
     "conv_dw",
     "conv_dx",
+    "difference_squares",
     "gather",
     "hardsigmoid",
     "hardsigmoid_dx",
@@ -60,6 +62,7 @@ __all__ = [
     "matmul",
     "max_pool",
     "moments",
+    "product_sums",
     "ramp",
     "resample",
     "resample_image",

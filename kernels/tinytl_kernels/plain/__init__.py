@@ -33,6 +33,7 @@ from .norm import (
     moments,
     sum_per_channel,
 )
+from .pixels import difference_squares, product_sums
 from .pool import gather, max_pool, scatter, sum_pool, sum_pool_dx
 from .resize import resample, resample_image
 from .step import sgd_step
@@ -44,6 +45,7 @@ __all__ = [
     "conv_dw",
     "conv_dx",
     "crop",
+    "difference_squares",
     "fold",
     "gather",
     "hardsigmoid",
@@ -63,6 +65,7 @@ __all__ = [
     "max_pool",
     "moments",
     "pad",
+    "product_sums",
     "ramp",
     "resample",
     "resample_image",

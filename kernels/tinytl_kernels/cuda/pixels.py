@@ -1,0 +1,73 @@
+"""Sums over the pixels of each image and channel, on a GPU; see plain.pixels.
+
+A block takes a plane (n, c): its threads share the pixels, and add up in pairs. The
+grid goes on in steps of its own size. x is (N * C, P): planes with their pixels in one
+row.
+"""
+
+import math
+
+from .. import namespace
+from .launch import THREADS, Array, block_sum, cuda, kernel
+
+MOST_PLANES = 1 << 16
+
+
+@kernel
+def product_sums_kernel(x: Array, z: Array, total: Array) -> None:
+    """total[plane] = sum over the pixels of x z.
+
+    Traffic. Two values read. Arithmetic. 2 operations. Limit: memory.
+    """
+    shared = cuda.shared.array(THREADS, x.dtype)
+    t = cuda.threadIdx.x
+    for plane in range(cuda.blockIdx.x, x.shape[0], cuda.gridDim.x):
+        s = x.dtype.type(0)
+        for p in range(t, x.shape[1], cuda.blockDim.x):
+            s += x[plane, p] * z[plane, p]
+        s = block_sum(s, shared)
+        if t == 0:
+            total[plane] = s
+
+
+@kernel
+def difference_squares_kernel(x: Array, z: Array, y: Array, total: Array) -> None:
+    """y = x - z, total[plane] = sum over the pixels of y^2.
+
+    Traffic. Two values read, one written. Arithmetic. 3 operations. Limit: memory.
+    """
+    shared = cuda.shared.array(THREADS, x.dtype)
+    t = cuda.threadIdx.x
+    for plane in range(cuda.blockIdx.x, x.shape[0], cuda.gridDim.x):
+        s = x.dtype.type(0)
+        for p in range(t, x.shape[1], cuda.blockDim.x):
+            away = x[plane, p] - z[plane, p]
+            y[plane, p] = away
+            s += away * away
+        s = block_sum(s, shared)
+        if t == 0:
+            total[plane] = s
+
+
+def product_sums(x: Array, z: Array) -> Array:
+    """The sum over the pixels of x z: (N, C), for images x and z."""
+    given = _planes(x), _planes(z)
+    total = namespace(x).empty(len(given[0]), x.dtype)
+    blocks = (min(len(total), MOST_PLANES),)
+    product_sums_kernel.launch(blocks, (THREADS,), *given, total)
+    return total.reshape(x.shape[:2])
+
+
+def difference_squares(x: Array, z: Array) -> tuple[Array, Array]:
+    """y = x - z, and the sum over the pixels of y^2: (N, C)."""
+    given = _planes(x), _planes(z)
+    y, total = (namespace(x).empty(n, x.dtype) for n in (given[0].shape, len(given[0])))
+    blocks = (min(len(total), MOST_PLANES),)
+    difference_squares_kernel.launch(blocks, (THREADS,), *given, y, total)
+    return y.reshape(x.shape), total.reshape(x.shape[:2])
+
+
+def _planes(x: Array) -> Array:
+    """Images as (N * C, P), contiguous."""
+    rows = math.prod(x.shape[:2]), math.prod(x.shape[2:])
+    return namespace(x).ascontiguousarray(x).reshape(rows)
