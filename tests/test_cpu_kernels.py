@@ -504,3 +504,52 @@ def test_sums_over_pixels_of_what_is_not_finite(kernels, dtype, order):
         kernels.difference_squares(x, z), plain.difference_squares(x, z), strict=True
     ):
         agree(ours, theirs, dtype, 10)
+
+
+# -- joining ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("streamed", [0, 1 << 40])
+@pytest.mark.parametrize("axis", [0, 1, 3])
+@pytest.mark.parametrize("widths", [(16, 32, 64), (37, 8, 19), (2, 40), (0, 16), (21,)])
+def test_arrays_one_after_the_other(dtype, widths, axis, streamed, monkeypatch):
+    """Number by number, also where rows are no whole vectors, or shorter than one."""
+    join = pytest.importorskip("tinytl_kernels.cpu.join")
+    monkeypatch.setattr(join, "SMALL", 0)
+    monkeypatch.setattr(join, "STREAMED", streamed)
+    monkeypatch.setattr("tinytl_kernels.threads.SMALL", 0)
+    monkeypatch.setattr("tinytl_kernels.threads._chosen", 3)
+    shapes = [(*(6, 5, 2)[:axis], n, *(6, 5, 2)[axis:]) for n in widths]
+    arrays = [drawn(shape, dtype, 1, seed=i)[0] for i, shape in enumerate(shapes)]
+    for given in (arrays, [ORDERS["turned"](x) for x in arrays]):
+        y = join.concatenate(given, axis)
+        assert y.dtype == dtype
+        parts = np.split(y, np.cumsum(widths)[:-1], axis)
+        for part, x in zip(parts, given, strict=True):
+            assert np.array_equal(part, x)
+
+
+def test_arrays_of_different_dtypes_become_the_wider_one(kernels, monkeypatch):
+    join = pytest.importorskip("tinytl_kernels.cpu.join")
+    monkeypatch.setattr(join, "SMALL", 0)
+    x, z = np.ones((3, 16), np.float32), np.ones((3, 16))
+    assert kernels.concatenate([x, z], 1).dtype == np.float64
+    assert kernels.concatenate([x > 0, x > 1], 1).dtype == bool
+
+
+def test_large_images_are_joined_in_their_order_in_memory(monkeypatch):
+    """As F.cat finds them: channels last stays so, and gradients are their parts."""
+    tinytl = pytest.importorskip("tinytl")
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=(3, 33, 31, c)).transpose(0, 3, 1, 2) for c in (16, 40)]
+    tensors = [tinytl.Tensor(a, requires_grad=True) for a in arrays]
+    y = tinytl.functional.cat(tensors, 1)
+    assert np.array_equal(y.data, np.concatenate(arrays, 1))
+    assert y.data.transpose(0, 2, 3, 1).flags.c_contiguous
+    g = rng.normal(size=y.shape)
+    for part, own in zip(
+        tinytl.grad([y], tensors, [tinytl.Tensor(g)]),
+        (g[:, :16], g[:, 16:]),
+        strict=True,
+    ):
+        assert np.array_equal(part.data, own)

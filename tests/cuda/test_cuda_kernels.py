@@ -307,6 +307,14 @@ def test_sums_over_pixels(shape, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_arrays_one_after_the_other(dtype):
+    arrays = [numbers(dtype, 2, n, 3) for n in (4, 0, 5)]
+    joined = cuda.concatenate([on_device(x) for x in arrays], 1)
+    assert joined.dtype == dtype
+    np.testing.assert_array_equal(joined.get(), plain.concatenate(arrays, 1))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_selection(dtype):
     x = np.array([[np.inf, -np.inf, np.nan, -0.0, 1.5]] * 2, dtype)
     for mask in ([[1, 0, 1, 0, 1]], [[0], [1]], True, False):

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from tinytl_kernels import Array, namespace
+from tinytl_kernels import Array, kernels_for, namespace
 from tinytl_kernels.devices import device_type, is_array, move
 
 from ..operators import Dims, Operand
@@ -185,7 +185,7 @@ def _concatenated(arrays: list[Array], axis: int) -> Array:
     first = arrays[0]
     order = sorted(range(first.ndim), key=lambda k: -first.strides[k])
     turned = [x.transpose(order) for x in arrays]
-    joined = namespace(first).concatenate(turned, axis=order.index(axis))
+    joined = kernels_for(first).concatenate(turned, order.index(axis))
     return joined.transpose(np.argsort(order).tolist())
 
 

@@ -26,6 +26,7 @@ from .elementwise import (
     softplus,
     softplus_dx,
 )
+from .join import concatenate
 from .losses import log_softmax, log_softmax_dx, softmax, softmax_dx
 from .matmul import matmul
 from .norm import (
@@ -49,6 +50,7 @@ from .ufunc import total, ufunc
 __all__ = [
     "add_per_channel",
     "bend",
+    "concatenate",
     "conv",
     "conv_dw",
     "conv_dx",

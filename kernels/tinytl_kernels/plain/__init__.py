@@ -20,6 +20,7 @@ from .elementwise import (
     total,
     ufunc,
 )
+from .join import concatenate
 from .losses import log_softmax, log_softmax_dx, softmax, softmax_dx
 from .matmul import matmul
 from .norm import (
@@ -41,6 +42,7 @@ from .step import sgd_step
 __all__ = [
     "add_per_channel",
     "bend",
+    "concatenate",
     "conv",
     "conv_dw",
     "conv_dx",
