@@ -445,18 +445,21 @@ PIXELS = [(3, 32, 5, 7), (1, 16, 40, 37), (2, 48, 1, 1), (4, 5, 6, 3), (0, 16, 2
 @pytest.mark.parametrize("shape", PIXELS)
 def test_sums_over_pixels(kernels, dtype, shape, order):
     """Against sums in float64, one number at a time."""
-    x, z = map(ORDERS[order], drawn(shape, dtype, 2))
+    x, z, weight = map(ORDERS[order], drawn(shape, dtype, 3))
     difference, squares = kernels.difference_squares(x, z)
+    again, weighted = kernels.difference_squares(x, z, weight)
     assert np.array_equal(difference, x - z)
-    exact = np.zeros((2, *shape[:2]))
+    assert np.array_equal(again, x - z)
+    exact = np.zeros((3, *shape[:2]))
     for n, c, i, j in np.ndindex(shape):
-        exact[0, n, c] += float(x[n, c, i, j]) * float(z[n, c, i, j])
-        exact[1, n, c] += float(difference[n, c, i, j]) ** 2
-    products, squares64 = exact.astype(dtype)
-    agree(kernels.product_sums(x, z), products, dtype, size=np.sqrt(x.size + 1) / 10)
-    agree(squares, squares64, dtype)
+        square = float(difference[n, c, i, j]) ** 2
+        product = float(x[n, c, i, j]) * float(z[n, c, i, j])
+        exact[:, n, c] += product, square, float(weight[n, c, i, j]) * square
     mixed = kernels.product_sums(x, np.ascontiguousarray(z))
-    agree(mixed, products, dtype, size=np.sqrt(x.size + 1) / 10)
+    products = kernels.product_sums(x, z), mixed
+    found = (*products, squares, weighted)
+    for ours, theirs in zip(found, exact[[0, 0, 1, 2]].astype(dtype), strict=True):
+        agree(ours, theirs, dtype, size=np.sqrt(x.size + 1) / 10)
 
 
 @pytest.mark.parametrize("channels", [16, 5])
@@ -474,7 +477,9 @@ def test_sums_over_pixels_do_not_depend_on_threads_or_caches(
         difference, squares = pixels.difference_squares(x, z)
         assert difference.strides == x.strides
         again = pixels.product_sums(difference, difference)
-        found.append([difference, squares, again, pixels.product_sums(x, z)])
+        once = pixels.difference_squares(x, z, ORDERS[order](np.ones_like(x)))[1]
+        found.append([difference, squares, once, pixels.product_sums(x, z)])
+        assert np.array_equal(squares, once)
         assert np.array_equal(squares, again)
     assert all(map(np.array_equal, *found))
     assert np.array_equal(pixels.product_sums(x[2:3], z[2:3]), found[0][3][2:3])

@@ -16,7 +16,6 @@ from tinytl.transfer import L2T, matching_loss
 from tinytl.transfer.matching import (
     mean_distance,
     mean_product,
-    mean_square,
     resized,
     spread,
     weighted_distance,
@@ -248,12 +247,12 @@ def test_side_by_side_is_the_sum_over_the_pairs(which, scale):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_the_mean_square_has_the_derivatives_of_its_formula(weighted):
+def test_the_distance_has_the_derivatives_of_its_formula(weighted):
     """Value, gradient, and gradient of the gradient's norm, against the composition."""
     rng = np.random.default_rng(4)
-    x, w = (Tensor(rng.standard_normal((2, 3, 4, 5)), True) for _ in range(2))
+    t, s, w = (Tensor(rng.standard_normal((2, 3, 4, 5)), True) for _ in range(3))
     g = Tensor(rng.standard_normal((2, 3)))
-    inputs = [x, w] if weighted else [x]
+    inputs = [t, s, w] if weighted else [t, s]
 
     def derivatives(m):
         first = grad((m * g).sum(), inputs, create_graph=True)
@@ -261,20 +260,21 @@ def test_the_mean_square_has_the_derivatives_of_its_formula(weighted):
         third = grad(sum((s**2).sum() for s in second), inputs)
         return [m, *first, *second, *third]
 
-    ours = derivatives(mean_square(x, w) if weighted else mean_square(x))
-    theirs = derivatives(((w if weighted else 1) * x * x).mean((2, 3)))
+    ours = derivatives(mean_distance(*inputs))
+    theirs = derivatives(((w if weighted else 1) * (t - s) * (t - s)).mean((2, 3)))
     for a, b in zip(ours, theirs, strict=True):
         assert relative(a.data, b.data) < 1e-12
 
 
 @pytest.mark.parametrize(
-    "operation", [mean_product, spread, mean_square, mean_distance]
+    ("operation", "maps"),
+    [(mean_product, 2), (spread, 1), (mean_distance, 2), (mean_distance, 3)],
 )
-def test_operations_of_the_matching_close_a_circle(operation):
+def test_operations_of_the_matching_close_a_circle(operation, maps):
     """Their derivatives of every order are theirs again, and so are tangents."""
     rng = np.random.default_rng(1)
-    x, z = rng.normal(size=(2, 2, 3, 2, 2))
-    arrays = [x, rng.normal(size=(2, 3))] if operation is spread else [x, z]
+    arrays = [*rng.normal(size=(maps, 2, 3, 2, 2))]
+    arrays += [rng.normal(size=(2, 3))] if operation is spread else []
     check_grads(operation, arrays, order=3)
     inputs = [Tensor(a, True) for a in arrays]
     tangents = [Tensor(rng.normal(size=a.shape)) for a in arrays]
@@ -290,40 +290,39 @@ def test_operations_of_the_matching_close_a_circle(operation):
     np.testing.assert_allclose(moved.data, slope, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("channels", [3, 16])
 @pytest.mark.parametrize("last", [False, True])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_distance_is_the_mean_square_of_the_difference(dtype, last, channels):
-    """Bit for bit with its first and second derivatives, and as einsum defines it."""
+def test_the_distance_in_both_orders_in_memory(dtype, last, channels, weighted):
+    """Value and gradients against einsum in float64; a weight of 1 changes no bit."""
     rng = np.random.default_rng(6)
-    given = (
-        rng.normal(size=(2, 2, 5, 4, channels)).astype(dtype).transpose(0, 1, 4, 2, 3)
-    )
-    arrays = given if last else np.ascontiguousarray(given)
-    t, s = (Tensor(a, True) for a in arrays)
-    g, h = (
-        Tensor(rng.normal(size=(2, channels)).astype(dtype), True) for _ in range(2)
-    )
+    given = rng.normal(size=(3, 2, 5, 4, channels)).astype(dtype)
+    given = given.transpose(0, 1, 4, 2, 3)
+    t, s, w = (Tensor(a, True) for a in (given if last else given.copy("C")))
+    w = w if weighted else Tensor(np.ones_like(w.data), True)
+    g = rng.normal(size=(2, channels)).astype(dtype)
 
-    def derivatives(m):
-        first = grad((m * g).sum(), [t, s], create_graph=True)
-        again = (first[0] * first[0] * first[1]).mean((2, 3)) * h
-        return [m, *first, *grad(again.sum(), [t, s, g])]
+    def derivatives(*maps):
+        m = mean_distance(*maps)
+        first = grad((m * Tensor(g)).sum(), [t, s], create_graph=True)
+        return [m, *first, *grad((first[0] * first[0] * first[1]).sum(), [t, s])]
 
-    both = derivatives(mean_distance(t, s)), derivatives(mean_square(t - s))
-    for a, b in zip(*both, strict=True):
-        assert a.data.tobytes() == b.data.tobytes()
-    away = (arrays[0] - arrays[1]).astype(np.float64)
-    exact = np.einsum("bcij,bcij->bc", away, away) / 20
-    unit = 1e-6 if dtype == np.float32 else 1e-13
-    np.testing.assert_allclose(both[0][0].data, exact, rtol=unit)
-    slope = away * g.data[:, :, None, None] / 10
-    np.testing.assert_allclose(both[0][1].data, slope, rtol=10 * unit, atol=unit)
+    found = derivatives(t, s, w)
+    if not weighted:
+        for a, b in zip(found, derivatives(t, s), strict=True):
+            assert a.data.tobytes() == b.data.tobytes()
+    weight, away = (a.astype(np.float64) for a in (w.data, t.data - s.data))
+    slope = np.einsum("bcij,bcij,bc->bcij", weight, away, g) / 10
+    unit = 1e-5 if dtype == np.float32 else 1e-13
+    exact = np.einsum("bcij,bcij,bcij->bc", weight, away, away) / 20
+    for a, b in zip(found[:3], (exact, slope, -slope), strict=True):
+        np.testing.assert_allclose(a.data, b, rtol=unit, atol=unit)
 
 
 def test_maps_of_different_sizes_have_no_distance():
     t, s = (Tensor(np.ones((2, 3, 4, n))) for n in (4, 1))
-    with pytest.raises(ValueError, match=r"matching: maps of shape"):
+    with pytest.raises(ValueError, match="matching: maps differ in shape"):
         mean_distance(t, s)
 
 

@@ -301,9 +301,10 @@ def test_sums_of_channels(shape, dtype):
     "shape", [(2, 3, 5, 7), (3, 1, 2, 2), (1, 9, 1, 1), (0, 2, 3, 3)]
 )
 def test_sums_over_pixels(shape, dtype):
-    x, z = (numbers(dtype, *shape, seed=k) for k in range(2))
+    x, z, weight = (numbers(dtype, *shape, seed=k) for k in range(3))
     same("product_sums", x, z)
     same("difference_squares", x, z)
+    same("difference_squares", x, z, weight)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

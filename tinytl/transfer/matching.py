@@ -33,7 +33,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tinytl_kernels import Array, kernels_for, namespace
+from tinytl_kernels import kernels_for, namespace
 
 from .. import functional as F
 from ..functional.promote import common
@@ -305,62 +305,48 @@ def weighted_distance(
 
 
 def _weighted_distance(t: Tensor, s: Tensor, by: Factors) -> Tensor:
-    w = by.pixels
-    each = mean_distance(t, s) if w is None else mean_square(t - s, w)
+    each = mean_distance(t, s, by.pixels)
     return F.mean(F.sum(by.channels * each, 1))
 
 
-def mean_distance(t: Tensor, s: Tensor) -> Tensor:
-    r"""m_{b,c} = mean_{i,j} (t - s)^2: ``mean_square(t - s)``, in one pass over memory.
+def mean_distance(t: Tensor, s: Tensor, weight: Tensor | None = None) -> Tensor:
+    r"""m_{b,c} = mean_{i,j} weight (t - s)^2; weight is 1 if there is none.
 
     These maps are the largest things in a step, and each operation on them is a pass
-    over memory. The derivatives need t - s, so it is written while it is squared.
+    over memory. The derivatives need x = t - s, so it is written while its square is
+    added up, and the gradient by x is one product.
 
-    Shapes: t and s (N, C, H, W) -> (N, C).
+    Shapes: t, s and weight (N, C, H, W) -> (N, C).
+
+    Backward. dm/dx = 2 weight x / (H W), dm/dweight = x^2 / (H W).
 
     Raises:
         ValueError: the shapes differ.
     """
-    t, s = common("matching", t, s)
-    if t.shape != s.shape:
-        raise ValueError(f"matching: maps of shape {t.shape} and {s.shape} differ")
-    difference, squares = kernels_for(t.data).difference_squares(t.data, s.data)
+    maps = [x for x in (t, s, weight) if x is not None]
+    if len({x.shape for x in maps}) > 1:
+        raise ValueError(f"matching: maps differ in shape: {[x.shape for x in maps]}")
+    t, s, *weights = common("matching", *maps)
+    arrays = [w.data for w in weights]
+    difference, squares = kernels_for(t.data).difference_squares(
+        t.data, s.data, *arrays
+    )
     x = record(
         difference,
         (t, lambda g: g, lambda moved: moved),
         (s, lambda g: -g, lambda moved: -moved),
     )
-    return _square(x, squares)
-
-
-def mean_square(x: Tensor, weight: Tensor | None = None) -> Tensor:
-    r"""m_{b,c} = mean_{i,j} weight x^2; weight is 1 if there is none.
-
-    The mean square is one operation, so its gradient is one product.
-
-    Shapes: x and weight (N, C, H, W) -> (N, C).
-
-    Backward. dm/dx = 2 weight x / (H W), dm/dweight = x^2 / (H W).
-    """
-    weighed = x.data if weight is None else x.data * weight.data
-    return _square(x, kernels_for(x.data).product_sums(x.data, weighed), weight)
-
-
-def _square(x: Tensor, total: Array, weight: Tensor | None = None) -> Tensor:
-    """``mean_square`` of x, from its sums over the pixels."""
 
     def weighted() -> Tensor:
-        return x if weight is None else x * weight
+        return x * weights[0] if weights else x
 
-    value = total / _pixels(x)
     by_x = (
         x,
         lambda g: spread(weighted(), 2.0 * g),
-        lambda t: 2.0 * mean_product(t, weighted()),
+        lambda moved: 2.0 * mean_product(moved, weighted()),
     )
-    if weight is None:
-        return record(value, by_x)
-    return record(value, by_x, (weight, lambda g: spread(x * x, g)))
+    by_weight = [(w, lambda g: spread(x * x, g)) for w in weights]
+    return record(squares / _pixels(x), by_x, *by_weight)
 
 
 def mean_product(x: Tensor, z: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ TOGETHER = 32  # pixels that are added up in the dtype of x
 def product_sums(x: Array, z: Array) -> Array:
     """The sum over the pixels of x z: see plain.product_sums."""
     if _fits(x, z):
-        return _summed(None, x, z)
+        return _summed(None, x, z, None)
     total = np.empty(x.shape[:2], x.dtype)
 
     def part(first: int, last: int) -> None:
@@ -37,38 +37,40 @@ def product_sums(x: Array, z: Array) -> Array:
     return total
 
 
-def difference_squares(x: Array, z: Array) -> tuple[Array, Array]:
-    """y = x - z, and the sum of y^2: see plain.difference_squares."""
-    if _fits(x, z):
+def difference_squares(
+    x: Array, z: Array, weight: Array | None = None
+) -> tuple[Array, Array]:
+    """y = x - z, and the sum of weight y^2: see plain.difference_squares."""
+    if _fits(x, z, z if weight is None else weight):
         n, c, h, w = x.shape
         y = empty((n, h, w, c), x.dtype)
-        return images(y), _summed(y, x, z)
+        return images(y), _summed(y, x, z, weight)
     y = ufunc("subtract", x, z)
-    return y, product_sums(y, y)
+    return y, product_sums(y, y if weight is None else ufunc("multiply", y, weight))
 
 
-def _fits(x: Array, z: Array) -> bool:
-    """Whether both are channels last, and their pixels are whole vectors."""
-    alike = x.dtype == z.dtype and x.dtype.kind == "f" and x.shape == z.shape
-    whole = alike and x.ndim == 4 and x.shape[1] % lanes(x.dtype) == 0
-    return whole and is_channels_last(x) and is_channels_last(z)
+def _fits(x: Array, *others: Array) -> bool:
+    """Whether all are alike and channels last, and their pixels are whole vectors."""
+    whole = x.dtype.kind == "f" and x.ndim == 4 and x.shape[1] % lanes(x.dtype) == 0
+    alike = all(a.dtype == x.dtype and a.shape == x.shape for a in others)
+    return whole and alike and all(map(is_channels_last, (x, *others)))
 
 
-def _summed(y: Array | None, x: Array, z: Array) -> Array:
-    """The sums of x z; if there is y (N,H,W,C), those of its squares: it gets x - z."""
+def _summed(y: Array | None, x: Array, z: Array, weight: Array | None) -> Array:
+    """Sums of x z; where there is y (N,H,W,C), of weight y^2: y becomes x - z."""
     n, c, h, w = x.shape
     total = np.zeros((n, c))
-    flat = (a.transpose(0, 2, 3, 1).reshape(-1) for a in (x, z))
+    flat = (None if a is None else a.transpose(0, 2, 3, 1) for a in (x, z, weight))
+    arrays = (None if a is None else a.reshape(-1) for a in (y, *flat))
     past = (y is not None and 3 * y.nbytes > STREAMED) or None
-    to = None if y is None else y.reshape(-1)
     shape = h * w, c, lanes(x.dtype)
     scratch = max(c, SMALL // x.itemsize), x.dtype  # so it begins with a cache line
-    run(_sums, n, shape, past, to, *flat, total, work=x.size, scratch=scratch)
+    run(_sums, n, shape, past, *arrays, total, work=x.size, scratch=scratch)
     return total.astype(x.dtype)
 
 
 @as_written
-def _sums(first, last, part, shape, past, y, x, z, total):  # type: ignore[no-untyped-def]
+def _sums(first, last, part, shape, past, y, x, z, weight, total):  # type: ignore[no-untyped-def]
     pixels, channels, step = shape
     for n in range(first, last):
         for start in range(0, pixels, TOGETHER):
@@ -81,6 +83,8 @@ def _sums(first, last, part, shape, past, y, x, z, total):  # type: ignore[no-un
                     if y is not None:
                         u = v = u - v
                         put(y, at + k, u, past)
+                    if weight is not None:
+                        v = load(weight, at + k) * v
                     store(part, k, load(part, k) + u * v)
             _add(total[n], part)
     arrive()

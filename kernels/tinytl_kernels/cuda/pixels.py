@@ -7,8 +7,10 @@ row.
 
 import math
 
+import numpy as np
+
 from .. import namespace
-from .launch import THREADS, Array, block_sum, cuda, kernel
+from .launch import THREADS, Array, Int32, block_sum, cuda, kernel
 
 MOST_PLANES = 1 << 16
 
@@ -31,10 +33,13 @@ def product_sums_kernel(x: Array, z: Array, total: Array) -> None:
 
 
 @kernel
-def difference_squares_kernel(x: Array, z: Array, y: Array, total: Array) -> None:
-    """y = x - z, total[plane] = sum over the pixels of y^2.
+def difference_squares_kernel(
+    x: Array, z: Array, weight: Array, weighted: Int32, y: Array, total: Array
+) -> None:
+    """y = x - z, total[plane] = sum over the pixels of y^2; if `weighted`, weight y^2.
 
-    Traffic. Two values read, one written. Arithmetic. 3 operations. Limit: memory.
+    Traffic. Two values read, or three, one written. Arithmetic. 4 operations.
+    Limit: memory.
     """
     shared = cuda.shared.array(THREADS, x.dtype)
     t = cuda.threadIdx.x
@@ -43,7 +48,10 @@ def difference_squares_kernel(x: Array, z: Array, y: Array, total: Array) -> Non
         for p in range(t, x.shape[1], cuda.blockDim.x):
             away = x[plane, p] - z[plane, p]
             y[plane, p] = away
-            s += away * away
+            if weighted != 0:
+                s += away * (away * weight[plane, p])
+            else:
+                s += away * away
         s = block_sum(s, shared)
         if t == 0:
             total[plane] = s
@@ -58,12 +66,15 @@ def product_sums(x: Array, z: Array) -> Array:
     return total.reshape(x.shape[:2])
 
 
-def difference_squares(x: Array, z: Array) -> tuple[Array, Array]:
-    """y = x - z, and the sum over the pixels of y^2: (N, C)."""
-    given = _planes(x), _planes(z)
+def difference_squares(
+    x: Array, z: Array, weight: Array | None = None
+) -> tuple[Array, Array]:
+    """y = x - z, and the sum over the pixels of weight y^2, (N, C); no weight is 1."""
+    given = [_planes(a) for a in (x, z, z if weight is None else weight)]
     y, total = (namespace(x).empty(n, x.dtype) for n in (given[0].shape, len(given[0])))
     blocks = (min(len(total), MOST_PLANES),)
-    difference_squares_kernel.launch(blocks, (THREADS,), *given, y, total)
+    flag = np.int32(weight is not None)
+    difference_squares_kernel.launch(blocks, (THREADS,), *given, flag, y, total)
     return y.reshape(x.shape), total.reshape(x.shape[:2])
 
 

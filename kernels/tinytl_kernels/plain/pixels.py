@@ -10,7 +10,9 @@ def product_sums(x: Array, z: Array) -> Array:
     return np.einsum("nchw,nchw->nc", x, z)
 
 
-def difference_squares(x: Array, z: Array) -> tuple[Array, Array]:
-    """y = x - z, and the sum over the pixels of y^2: (N, C)."""
+def difference_squares(
+    x: Array, z: Array, weight: Array | None = None
+) -> tuple[Array, Array]:
+    """y = x - z, and the sum over the pixels of weight y^2, (N, C); no weight is 1."""
     y = x - z
-    return y, product_sums(y, y)
+    return y, product_sums(y, y if weight is None else y * weight)
