@@ -33,11 +33,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tinytl_kernels import kernels_for, namespace
+from tinytl_kernels import Array, kernels_for, namespace
 
 from .. import functional as F
 from ..functional.promote import common
 from ..nn import Conv2d, Module, ModuleList
+from ..recomputed import recomputed
 from ..tensor import Tensor, record
 from .meta import What, Where, Which, pooled, seen
 
@@ -367,11 +368,16 @@ def mean_product(x: Tensor, z: Tensor) -> Tensor:
 def spread(x: Tensor, g: Tensor) -> Tensor:
     """x g / (H W), for x (N, C, H, W) and g (N, C)."""
     each = (g.data / _pixels(x))[:, :, None, None]
-    return record(
-        kernels_for(x.data).ufunc("multiply", x.data, each),
+
+    def value() -> Array:
+        return kernels_for(x.data).ufunc("multiply", x.data, each)
+
+    y = record(
+        value(),
         (x, lambda h: spread(h, g), lambda t: spread(t, g)),
         (g, lambda h: mean_product(h, x), lambda t: spread(x, t)),
     )
+    return recomputed(y, value)
 
 
 def _pixels(x: Tensor) -> Any:
