@@ -316,11 +316,13 @@ def test_pooling(kernels, dtype, order, channels, options):
 
 
 @pytest.mark.parametrize("order", ORDERS)
-def test_a_large_scatter_goes_past_the_caches(dtype, order, monkeypatch):
+@pytest.mark.parametrize("options", [(3, 2, 1), (2, 2), (2, 3)])
+def test_a_large_scatter_goes_past_the_caches(dtype, order, options, monkeypatch):
+    """Windows that overlap, side by side, and apart."""
     pool = pytest.importorskip("tinytl_kernels.cpu.pool")
     monkeypatch.setattr(pool, "STREAMED", 0)
-    view = window("pool", (9, 7), 3, 2, 1)
-    x, g = drawn((3, 5, 9, 7), dtype, 1)[0], drawn((3, 5, *view.out), dtype, 1)[0]
+    view = window("pool", (9, 7), *options)
+    x, g = drawn((3, 19, 9, 7), dtype, 1)[0], drawn((3, 19, *view.out), dtype, 1)[0]
     where = plain.max_pool(x, view)[1]
     expected = plain.scatter(g, where, view)
     agree(pool.scatter(ORDERS[order](g), where, view), expected, dtype)

@@ -2,7 +2,9 @@
 
 Images in another order are brought to channels last first. The innermost loop runs over
 the channels of a pixel. The usual windows, 2 x 2 and 3 x 3, are written out as numbers:
-the compiler then keeps all of a window's comparisons in registers.
+the compiler then keeps all of a window's comparisons in registers. Two or three lines
+of an image are read at once, which looks like no order to the processor: so the maxima
+ask for later lines beforehand.
 
 A window's sum is one over a rectangle of pixels, and the transpose of that, for each
 pixel, one over the rectangle of windows that saw it. So one loop serves both. It adds
@@ -15,16 +17,17 @@ import math
 import numpy as np
 
 from .. import plain
-from ..memory import STREAMED, empty
+from ..memory import LINE, STREAMED, empty
 from ..shapes import Pair, Window
 from ..threads import run
-from .compiled import NOTHING, as_written, compiled
+from .compiled import NOTHING, as_written, compiled, inlined, uncounted
 from .direct_loops import copy
 from .elementwise import send
 from .layout import by_image, channels_last, images, turn_image
-from .simd import BITS, arrive, lanes, load, store, zero
+from .simd import BITS, arrive, fetch, lanes, load, store, zero
 
 Array = np.ndarray
+AHEAD = 1 << 14  # bytes, from what is compared to what is asked for
 
 
 def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
@@ -40,12 +43,29 @@ def max_pool(x: Array, window: Window) -> tuple[Array, Array]:
 
 def gather(x: Array, index: Array) -> Array:
     """y[n,c,i,j] = x[n,c] at pixel index[n,c,i,j]; see plain.gather."""
-    return _moved(_gather, x, index, index.shape[2:])
+    n, c, *size = index.shape
+    y = empty((n, *size, c), x.dtype)
+    flat, turned = by_image(x)
+    where = channels_last(index).reshape(n, math.prod(size), c)
+    scratch = (flat.shape[1], x.dtype)
+    arrays = y.reshape(where.shape), flat, turned, where
+    run(_gather, n, *arrays, work=x.size, scratch=scratch)
+    return images(y)
 
 
 def scatter(g: Array, index: Array, window: Window) -> Array:
-    """Transpose of gather; see plain.scatter."""
-    return _moved(_scatter, g, index, window.size)
+    """Transpose of gather, for the places that max_pool found; see plain.scatter."""
+    n, c = g.shape[:2]
+    y = empty((n, *window.size, c), g.dtype)
+    flat, turned = by_image(g)
+    pixels, windows = math.prod(window.size), math.prod(window.out)
+    where = channels_last(index).reshape(n, windows, c)
+    bounds = _seers(window) if _apart(window) and c >= lanes(g.dtype) else None
+    past = y.nbytes + g.nbytes + index.nbytes > STREAMED or None
+    arrays = y.reshape(n, pixels, c), flat, turned, where, bounds, past
+    scratch = ((windows + pixels) * c, g.dtype)
+    run(_scatter, n, *arrays, work=y.size, scratch=scratch)
+    return images(y)
 
 
 def sum_pool(x: Array, window: Window) -> Array:
@@ -94,22 +114,14 @@ def _seers(window: Window) -> tuple[Array, ...]:
     return tuple(bounds)
 
 
-def _moved(kernel, x, index, size):  # type: ignore[no-untyped-def]
-    """Images of `size`: what the kernel moves from x by the index."""
-    n, c = x.shape[:2]
-    y = empty((n, *size, c), x.dtype)
-    if y.size:
-        flat, turned = by_image(x)
-        where = channels_last(index).reshape(n, -1, c)
-        past = y.nbytes + x.nbytes + index.nbytes > STREAMED or None
-        arrays = y.reshape(n, -1, c), flat, turned, where, past
-        scratch = (flat.shape[1] + y.size // n, x.dtype)
-        run(kernel, n, *arrays, work=x.size, scratch=scratch)
-    return images(y)
+def _apart(window: Window) -> bool:
+    """Whether no two windows see the same pixel, nor any a pixel between its own."""
+    steps = zip(window.kernel, window.stride, strict=True)
+    return window.dilation == (1, 1) and all(size <= step for size, step in steps)
 
 
 def _rule(window: Window) -> tuple[Pair, ...]:
-    return window.stride, window.padding, window.dilation
+    return window.kernel, window.stride, window.padding, window.dilation
 
 
 @functools.lru_cache(maxsize=256)
@@ -135,12 +147,18 @@ def _max(first, last, scratch, y, index, x, size, turned, rule, bounds):  # type
             _max_image(y[n], index[n], x[n].reshape(size), rule, bounds)
 
 
-@compiled
+@uncounted
 def _max_image(y, index, x, rule, bounds):  # type: ignore[no-untyped-def]
+    """Each window asks for its share of what lies AHEAD, be it the next image."""
     u_first, u_end, v_first, v_end = bounds
-    u_size, v_size = u_end.max(), v_end.max()
+    u_size, v_size = rule[0]
+    numbers = x.reshape(-1)
+    share, ahead = x.size // (y.shape[0] * y.shape[1]), AHEAD // x.itemsize
     for i in range(y.shape[0]):
         for j in range(y.shape[1]):
+            for k in range(ahead, ahead + share, LINE // x.itemsize):
+                fetch(numbers, k)
+            ahead += share
             rows, columns = (u_first[i], u_end[i]), (v_first[j], v_end[j])
             whole = rows == (0, u_size) and columns == (0, v_size)
             if whole and u_size == 2 and v_size == 2:
@@ -151,9 +169,9 @@ def _max_image(y, index, x, rule, bounds):  # type: ignore[no-untyped-def]
                 _max_part(i, j, y, index, x, rule, rows, columns)
 
 
-@compiled
+@inlined
 def _max_whole(i, j, y, index, x, rule, size):  # type: ignore[no-untyped-def]
-    stride, padding, dilation = rule
+    _, stride, padding, dilation = rule
     top, left = i * stride[0] - padding[0], j * stride[1] - padding[1]
     start = np.int32(top * x.shape[1] + left)
     down, right = np.int32(dilation[0] * x.shape[1]), np.int32(dilation[1])
@@ -169,27 +187,24 @@ def _max_whole(i, j, y, index, x, rule, size):  # type: ignore[no-untyped-def]
         index[i, j, c] = where
 
 
-@compiled
+@uncounted
 def _max_part(i, j, y, index, x, rule, rows, columns):  # type: ignore[no-untyped-def]
-    stride, padding, dilation = rule
+    _, stride, padding, dilation = rule
     best, where = y[i, j], index[i, j]
     for u in range(rows[0], rows[1]):
         h = i * stride[0] - padding[0] + u * dilation[0]
         for v in range(columns[0], columns[1]):
             w = j * stride[1] - padding[1] + v * dilation[1]
             pixel, place = x[h, w], np.int32(h * x.shape[1] + w)
-            if u == rows[0] and v == columns[0]:
-                best[:] = pixel
-                where[:] = place
-                continue
+            fresh = u == rows[0] and v == columns[0]
             for c in range(len(pixel)):
-                better = (pixel[c] > best[c]) | (pixel[c] != pixel[c])
+                better = fresh | (pixel[c] > best[c]) | (pixel[c] != pixel[c])
                 best[c] = pixel[c] if better else best[c]
                 where[c] = place if better else where[c]
 
 
 @compiled
-def _gather(first, last, scratch, y, x, turned, index, past):  # type: ignore[no-untyped-def]
+def _gather(first, last, scratch, y, x, turned, index):  # type: ignore[no-untyped-def]
     for n in range(first, last):
         if turned:
             _gather_image(y[n], turn_image(scratch, x[n], y.shape[2], turned), index[n])
@@ -206,18 +221,19 @@ def _gather_image(y, x, index):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _scatter(first, last, scratch, y, g, turned, index, past):  # type: ignore[no-untyped-def]
+def _scatter(first, last, scratch, y, g, turned, index, bounds, past):  # type: ignore[no-untyped-def]
     """An image too large to stay in the caches is put together in scratch."""
     size, step = y.shape[1] * y.shape[2], BITS // 8 // y.itemsize
     out = y.reshape(-1)
     image, rest = scratch[:size], scratch[size:]
     for n in range(first, last):
-        to = y[n] if past is None else image.reshape(y.shape[1:])
-        if turned:
-            _scatter_image(to, turn_image(rest, g[n], y.shape[2], turned), index[n])
+        given = turn_image(rest, g[n], y.shape[2], turned) if turned else g[n]
+        if bounds is not None:
+            _choose(out, n * size, image, given, index[n], bounds, past)
         else:
-            _scatter_image(to, g[n], index[n])
-        send(out, n * size, image, size, step, past)
+            to = y[n] if past is None else image.reshape(y.shape[1:])
+            _scatter_image(to, given, index[n])
+            send(out, n * size, image, size, step, past)
     arrive()
 
 
@@ -228,6 +244,32 @@ def _scatter_image(y, g, index):  # type: ignore[no-untyped-def]
     for k in range(len(index)):
         for c in range(channels):
             y[index[k, c], c] += g[k * channels + c]
+
+
+@uncounted
+def _choose(y, start, scratch, g, index, bounds, past):  # type: ignore[no-untyped-def]
+    """An image, from `start` on, where one window at most sees a pixel.
+
+    The pixel gets g if the window has chosen it. So y is written once, line by line,
+    and what is compared fills whole vectors.
+    """
+    top, bottom, left, right = bounds
+    rows, columns, channels = len(top), len(left), index.shape[1]
+    across = right[columns - 1]  # windows in a row
+    line, step = columns * channels, BITS // 8 // y.itemsize
+    for h in range(rows):
+        to = y[start : start + line] if past is None else scratch[:line]
+        for w in range(columns):
+            pixel, place = to[w * channels : (w + 1) * channels], h * columns + w
+            if top[h] == bottom[h] or left[w] == right[w]:  # between windows
+                pixel[:] = NOTHING
+                continue
+            k = top[h] * across + left[w]
+            given, where = g[k * channels : (k + 1) * channels], index[k]
+            for c in range(channels):
+                pixel[c] = given[c] if where[c] == place else NOTHING
+        send(y, start, scratch, line, step, past)
+        start += line
 
 
 @as_written
