@@ -9,7 +9,16 @@ import numpy as np
 from ..memory import LINE, empty
 from ..threads import PRODUCTS, get_num_threads, run
 from .compiled import as_written
-from .product import ROWS, TALL, bias_row, block, pack_panels, panels, unpack
+from .product import (
+    ROWS,
+    TALL,
+    bias_row,
+    block,
+    pack_panels,
+    panels,
+    unpack,
+    wider_block,
+)
 from .simd import BITS, fetch
 
 Array = np.ndarray
@@ -52,7 +61,7 @@ def affine(x: Array, z: Array, b: Array | None = None) -> Array:
     by_columns = x.T.flags.c_contiguous
     numbers = np.ascontiguousarray(x.T if by_columns else x).reshape(-1)
     steps = (1, rows) if by_columns else (depth, 1)
-    by = panels(columns, x.dtype)
+    by = panels(columns, x.dtype, wider=True)
     y = empty((rows, columns), x.dtype)
     run(
         _multiply,
@@ -96,23 +105,28 @@ def _multiply(first, last, scratch, x, z, bias, y, by):  # type: ignore[no-untyp
         ahead = (i + TALL) * row
         for q in range(len(by.starts)):
             to, add = i * columns + by.starts[q], (bias, by.starts[q], 0)
+            width = by.widths[q]
+            b = (packed, by.places[q] * depth, 0, width)
             if q < by.wide:
-                b = (packed, 2 * one * q * depth, 0, 2 * one)
                 for r in range(0, TALL, ROWS):
                     _fetch_rows(numbers, ahead, share, step)
                     ahead += share
                     a = (numbers, (i + r) * row, row, 0, step)
                     c = (flat, to + r * columns, columns)
-                    block(ROWS, 2, (1, depth), a, b, c, add)
+                    if width == 2 * one:
+                        block(ROWS, 2, (1, depth), a, b, c, add)
+                    else:
+                        wider_block(ROWS, 2, (1, depth), a, b, c, add)
             else:
                 _fetch_rows(numbers, ahead, share, step)
                 ahead += share
                 a = (numbers, i * row, row, 0, step)
-                b = (packed, one * (by.wide + q) * depth, 0, one)
                 if columns < one:
                     block(TALL, 1, (1, depth), a, b, (scratch, 0, one), add)
-                else:
+                elif width == one:
                     block(TALL, 1, (1, depth), a, b, (flat, to, columns), add)
+                else:
+                    wider_block(TALL, 1, (1, depth), a, b, (flat, to, columns), add)
         if columns < one:
             for r in range(TALL):
                 for j in range(columns):
@@ -130,7 +144,9 @@ def column_products(x: Array, z: Array) -> Array:
         z: (K, N), with columns for one vector at least.
     """
     (rows, depth), columns = x.shape, z.shape[1]
-    by = panels(columns, x.dtype)
+    if depth > columns and columns % TALL == 0:  # many columns fill wide panels
+        return column_products(z, x).T
+    by = panels(columns, x.dtype, wider=True)
     parts = max(1, min(get_num_threads(), rows // STRIP))
     total = np.zeros((parts, depth, by.columns), x.dtype)
     work = rows * depth * columns // PRODUCTS
@@ -148,8 +164,8 @@ def _add_strips(first, last, x, z, total, by):  # type: ignore[no-untyped-def]
     left, right, sums = x.reshape(-1), z.reshape(-1), total.reshape(-1)
     (rows, depth), width = x.shape, z.shape[1]
     parts, _, columns = total.shape
-    one, narrow = BITS // 8 // total.itemsize, len(by.starts) - by.wide
-    blocks = by.wide * depth // ROWS + narrow * depth // TALL
+    one = BITS // 8 // total.itemsize
+    blocks = by.wide * depth // ROWS + (len(by.starts) - by.wide) * depth // TALL
     shares = STRIP * depth // blocks, STRIP * width // blocks
     for part in range(first, last):
         end = rows * (part + 1) // parts
@@ -157,19 +173,22 @@ def _add_strips(first, last, x, z, total, by):  # type: ignore[no-untyped-def]
             count = min(STRIP, end - row)
             next_x, next_z = (row + STRIP) * depth, (row + STRIP) * width
             for q in range(len(by.starts)):
-                wide = q < by.wide
-                column = (2 * q if wide else q + by.wide) * one
+                wide, even = q < by.wide, by.widths[q] % one == 0
                 b = (right, row * width + by.starts[q], 0, width)
                 for k in range(0, depth, ROWS if wide else TALL):
                     _fetch_rows(left, next_x, shares[0], 1)
                     _fetch_rows(right, next_z, shares[1], 1)
                     next_x, next_z = next_x + shares[0], next_z + shares[1]
                     a = (left, row * depth + k, 1, 0, depth)
-                    c = (sums, (part * depth + k) * columns + column, columns)
-                    if wide:
+                    c = (sums, (part * depth + k) * columns + by.places[q], columns)
+                    if wide and even:
                         block(ROWS, 2, (1, count), a, b, c, True)
-                    else:
+                    elif even:
                         block(TALL, 1, (1, count), a, b, c, True)
+                    elif wide:
+                        wider_block(ROWS, 2, (1, count), a, b, c, True)
+                    else:
+                        wider_block(TALL, 1, (1, count), a, b, c, True)
 
 
 @as_written

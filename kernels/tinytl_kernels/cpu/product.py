@@ -3,7 +3,8 @@
     C[i, j] (+)= sum over k of A[i, k] * B[k, j]
 
 for a block of C that fits into the processor's registers: ROWS x 2 vectors, or TALL x 1
-where there are few columns. While k runs, the row of B is loaded once, and each of A's
+where there are few columns. Either may be half a vector wider, with two rows in one
+vector: then 24 columns cost no more than they must, where a vector has 16. While k runs, the row of B is loaded once, and each of A's
 numbers is spread over a vector and multiplied with it. That is two fused instructions a
 cycle, all that a core can do; nothing is written before the sum is complete.
 
@@ -16,24 +17,19 @@ import functools
 from typing import Any, NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.extending import intrinsic
 
 from ..memory import empty
+from .block import emitted
 from .compiled import as_written
 from .simd import (
     BITS,
-    FUSED,
-    address,
     compiled_as,
     lanes,
     load,
-    read,
-    spread,
     store,
     turn,
-    write,
 )
 
 Array = np.ndarray
@@ -53,107 +49,23 @@ def _product(
     c: Any,
     add: Any,
 ) -> Any:
-    size = (rows.literal_value, vectors.literal_value)
-
-    def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        scalar = context.get_value_type(a[0].dtype)
-        vector = ir.VectorType(scalar, BITS // a[0].dtype.bitwidth)
-        depths = cgutils.unpack_tuple(builder, args[2])
-
-        def matrix(kind: Any, value: Any) -> tuple[Any, ...]:
-            array, start, *steps = cgutils.unpack_tuple(builder, value)
-            return address(context, builder, kind[0], array, start), *steps
-
-        left, right, out = map(matrix, (a, b, c), args[3:6])
-        first = matrix(add, args[6]) if isinstance(add, types.BaseTuple) else None
-        sums = _sums(builder, vector, size, depths, left, right, first)
-        if first is not None:
-            _put(builder, sums, out, False)
-        else:
-            with builder.if_else(args[6]) as (adding, setting):
-                with adding:
-                    _put(builder, sums, out, True)
-                with setting:
-                    _put(builder, sums, out, False)
-        return context.get_dummy_value()
-
+    emit = emitted(rows.literal_value, vectors.literal_value, False)
     return types.void(rows, vectors, depth, a, b, c, add), emit
 
 
-def _sums(
-    builder: Any,
-    vector: Any,
-    size: tuple[int, int],
-    depths: Any,
-    left: Any,
-    right: Any,
-    first: Any,
+@intrinsic(prefer_literal=True)
+def _wider(
+    typing: Any,
+    rows: Any,
+    vectors: Any,
+    depth: Any,
+    a: Any,
+    b: Any,
+    c: Any,
+    add: Any,
 ) -> Any:
-    """Emit: the loops over k. Returns where the sums are; LLVM makes them registers.
-
-    They begin with what `first` holds, or with 0 if it is None.
-    """
-    (a, a_row, *a_steps), (b, *b_steps) = left, right
-    sums = [
-        [cgutils.alloca_once(builder, vector) for _ in range(size[1])]
-        for _ in range(size[0])
-    ]
-    for i, totals in enumerate(sums):
-        for j, total in enumerate(totals):
-            value = ir.Constant(vector, None)
-            if first is not None:
-                value = read(builder, _at(builder, first, i, j, vector), vector)
-            builder.store(value, total)
-    starts = [builder.gep(a, [_times(builder, a_row, i)]) for i in range(size[0])]
-    with (
-        cgutils.for_range(builder, depths[0]) as outer,
-        cgutils.for_range(builder, depths[1]) as inner,
-    ):
-        along, down = (
-            builder.add(
-                builder.mul(outer.index, steps[0]), builder.mul(inner.index, steps[1])
-            )
-            for steps in (a_steps, b_steps)
-        )
-        row = builder.gep(b, [down])
-        panel = [
-            read(builder, _beside(builder, row, j, vector), vector)
-            for j in range(size[1])
-        ]
-        for start, totals in zip(starts, sums, strict=True):
-            place = builder.gep(start, [along])
-            wide = spread(builder, builder.load(place), vector)
-            for part, total in zip(panel, totals, strict=True):
-                term = builder.fmul(wide, part, flags=FUSED)
-                value = builder.fadd(builder.load(total), term, flags=FUSED)
-                builder.store(value, total)
-    return sums
-
-
-def _put(builder: Any, sums: Any, out: Any, add: bool) -> None:
-    """Emit: the sums to c."""
-    for i, totals in enumerate(sums):
-        for j, total in enumerate(totals):
-            value = builder.load(total)
-            place = _at(builder, out, i, j, value.type)
-            if add:
-                value = builder.fadd(read(builder, place, value.type), value)
-            write(builder, place, value)
-
-
-def _at(builder: Any, matrix: Any, i: int, j: int, vector: Any) -> Any:
-    """Emit: the place of vector j in row i of (place of the first, step of rows)."""
-    start, step = matrix
-    row = builder.gep(start, [_times(builder, step, i)])
-    return _beside(builder, row, j, vector)
-
-
-def _times(builder: Any, step: Any, n: int) -> Any:
-    return builder.mul(step, ir.Constant(step.type, n))
-
-
-def _beside(builder: Any, row: Any, j: int, vector: Any) -> Any:
-    return builder.gep(row, [ir.Constant(ir.IntType(64), j * vector.count)])
+    emit = emitted(rows.literal_value, vectors.literal_value, True)
+    return types.void(rows, vectors, depth, a, b, c, add), emit
 
 
 @compiled_as(_product)
@@ -179,8 +91,29 @@ def block(
         add: whether to add what c holds; or what the sums begin with, in the form of
             c. (A bias is the same in each row: its step is 0.)
     """
+    _block(rows, vectors * lanes(a[0].dtype), depth, a, b, c, add)
+
+
+@compiled_as(_wider)
+def wider_block(
+    rows: int,
+    vectors: int,
+    depth: tuple[int, int],
+    a: tuple[Array, int, int, int, int],
+    b: tuple[Array, int, int, int],
+    c: tuple[Array, int, int],
+    add: bool | tuple[Array, int, int],
+) -> None:
+    """``block``, half a vector wider: two rows, of an even number, share a vector."""
+    one = lanes(a[0].dtype)
+    _block(rows, vectors * one + one // 2, depth, a, b, c, add)
+
+
+def _block(
+    rows: int, columns: int, depth: Any, a: Any, b: Any, c: Any, add: Any
+) -> None:
     (left, a0, a_row, *a_steps), (right, b0, *b_steps), (out, c0, c_row) = a, b, c
-    i, j = np.arange(rows)[:, None], np.arange(vectors * lanes(left.dtype))
+    i, j = np.arange(rows)[:, None], np.arange(columns)
     outer, inner = (np.ravel(k) for k in np.indices(depth))
     numbers = left[a0 + a_row * i + a_steps[0] * outer + a_steps[1] * inner]
     panels = right[b0 + (b_steps[0] * outer + b_steps[1] * inner)[:, None] + j]
@@ -235,32 +168,41 @@ def multiply(rows, columns, depth, width, a, b, c, add):  # type: ignore[no-unty
 
 
 class Panels(NamedTuple):
-    """How a matrix is packed whose last panel may be a narrow one."""
+    """How a matrix is packed whose last panels may be narrower or wider."""
 
     starts: Array  # first column of each panel
-    wide: int  # so many have two vectors, the others behind them one
+    widths: Array  # in columns: two vectors or one, and half a vector more in the last
+    places: Array  # first column of each panel, where they lie side by side
     columns: int  # of all panels together
+    wide: int  # so many have at least two vectors: the first ones
 
 
 @functools.lru_cache(maxsize=256)
-def panels(columns: int, dtype: Any) -> Panels:
+def panels(columns: int, dtype: Any, wider: bool = False) -> Panels:
     """Panels of two vectors as far as they go, and what is best for the rest.
+
+    If `wider` ones are welcome, the last may be half a vector wider than the others.
 
     The last one ends with the matrix, and begins further to the left if it must: these
     columns are computed twice, and nothing is written beside the matrix. Only a matrix
     narrower than a vector is filled up with zeros.
     """
     one = lanes(dtype)
+    half = one // 2
     wide, rest = divmod(columns, 2 * one)
-    starts = [2 * one * q for q in range(wide)]
-    if rest > one and wide:
-        starts.append(columns - 2 * one)
-        wide += 1
-    elif rest > one:
-        starts += [0, columns - one]
+    widths = [2 * one] * wide
+    if wider and 0 < rest <= half and columns >= 2 * one + half:
+        widths[-1] += half
+    elif wider and rest == one + half:
+        widths.append(rest)
+    elif wide and rest > one:
+        widths.append(2 * one)
     elif rest:
-        starts.append(max(columns - one, 0))
-    return Panels(np.array(starts, np.intp), wide, (len(starts) + wide) * one)
+        widths += [one] * (1 + (rest > one))
+    ends = np.cumsum(widths, dtype=np.intp)
+    starts = np.maximum(np.minimum(ends, columns) - widths, 0)
+    wide = sum(width >= 2 * one for width in widths)
+    return Panels(starts, np.array(widths), ends - widths, sum(widths), wide)
 
 
 def pack_panels(matrix: Array, by: Panels) -> Array:
@@ -282,9 +224,10 @@ def _pack_panels(numbers, turned, depth, columns, packed, by):  # type: ignore[n
     """``pack_panels``; of a matrix that lies column by column, if `turned`."""
     one, to = BITS // 8 // numbers.itemsize, 0
     for q in range(len(by.starts)):
-        width = 2 * one if q < by.wide else one
-        for half in range(0, width, one):
-            column, out = by.starts[q] + half, to + half
+        width = by.widths[q]
+        for right in range(0, width, one):  # vectors of a wider panel overlap
+            vector = min(right, width - one)
+            column, out = by.starts[q] + vector, to + vector
             if turned and depth < one:
                 for k in range(depth):
                     for j in range(one):
@@ -303,12 +246,10 @@ def _pack_panels(numbers, turned, depth, columns, packed, by):  # type: ignore[n
 
 def unpack(columns: Array, by: Panels, number: int) -> Array:
     """The matrix of so many columns whose panels lie side by side, (..., columns)."""
-    one = lanes(columns.dtype)
     matrix = np.empty((*columns.shape[:-1], number), columns.dtype)
-    for q, start in enumerate(by.starts):
-        at, width = (2 * q, 2 * one) if q < by.wide else (by.wide + q, one)
+    for start, width, place in zip(by.starts, by.widths, by.places, strict=True):
         width = min(width, number)
-        matrix[..., start : start + width] = columns[..., at * one : at * one + width]
+        matrix[..., start : start + width] = columns[..., place : place + width]
     return matrix
 
 
