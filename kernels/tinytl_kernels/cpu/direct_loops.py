@@ -43,11 +43,11 @@ def _row(i, padded, packed, bias, to, channels, by, panels):  # type: ignore[no-
     using them; what the compiler knows, nobody counts.
     """
     step, count = by.stride[1] * channels, by.out[1]
-    down = by.dilation[0] * by.padded[1] * channels
+    down, one = by.dilation[0] * by.padded[1] * channels, BITS // 8 // padded.itemsize
     runs, run, depth = by.runs, by.run, (by.kernel[0], by.run)
     for q in range(len(panels.starts)):
         wide = q < panels.wide
-        width = panels.widths[q]
+        width, first = (2 * one, q * 2) if wide else (one, q + panels.wide)
         size = by.rows if wide else ROWS if count < TALL else TALL
         for k in range(0, count, size):
             j = max(min(k, count - size), 0)  # the last block may overlap
@@ -55,7 +55,7 @@ def _row(i, padded, packed, bias, to, channels, by, panels):  # type: ignore[no-
             c = (to[0], to[1] + j * to[2] + panels.starts[q], to[2])
             for r in range(runs):
                 a = (padded, start + r * by.dilation[1] * channels, step, down, 1)
-                tap = (panels.places[q] * depth[0] * runs + r * width) * run
+                tap = (first * one * depth[0] * runs + r * width) * run
                 b = (packed, tap, runs * run * width, width)
                 given = (bias, panels.starts[q], 0)
                 add = c if r else given
@@ -106,14 +106,15 @@ def weight_sums(first, last, scratch, x, gy, total, by, panels):  # type: ignore
 def _taps(start, padded, g, total, to, channels, by, panels):  # type: ignore[no-untyped-def]
     """Gradients of one run of taps, all filters, from one image."""
     sums, columns = total.reshape(-1), total.shape[4]
-    down = by.stride[0] * by.padded[1] * channels
+    down, one = by.stride[0] * by.padded[1] * channels, BITS // 8 // padded.itemsize
     for q in range(len(panels.starts)):
         wide = q < panels.wide
         rows = SIGHT if by.run == SIGHT else ROWS if wide else TALL
+        first = (2 * q if wide else q + panels.wide) * one
         b = (g[0], g[1] + panels.starts[q], by.out[1] * g[2], g[2])
         for k in range(0, by.run, rows):
             a = (padded, start + k, 1, down, by.stride[1] * channels)
-            c = (sums, to + k * columns + panels.places[q], columns)
+            c = (sums, to + k * columns + first, columns)
             if rows == SIGHT and wide:
                 block(SIGHT, 2, by.out, a, b, c, True)
             elif rows == SIGHT:

@@ -4,9 +4,11 @@
 
 for a block of C that fits into the processor's registers: ROWS x 2 vectors, or TALL x 1
 where there are few columns. Either may be half a vector wider, with two rows in one
-vector: then 24 columns cost no more than they must, where a vector has 16. While k runs, the row of B is loaded once, and each of A's
-numbers is spread over a vector and multiplied with it. That is two fused instructions a
-cycle, all that a core can do; nothing is written before the sum is complete.
+vector: then 24 columns cost no more than they must, where a vector has 16.
+
+While k runs, the row of B is loaded once, and each of A's numbers is spread over a
+vector and multiplied with it. That is two fused instructions a cycle, all that a core
+can do; nothing is written before the sum is complete.
 
 A may lie in memory in any way (i and k have their own steps). B is *packed*: panels of
 as many columns as the block is wide, one row of the panel after the other, filled up
