@@ -144,8 +144,6 @@ def column_products(x: Array, z: Array) -> Array:
         z: (K, N), with columns for one vector at least.
     """
     (rows, depth), columns = x.shape, z.shape[1]
-    if depth > columns and columns % TALL == 0:  # many columns fill wide panels
-        return column_products(z, x).T
     by = panels(columns, x.dtype, wider=True)
     parts = max(1, min(get_num_threads(), rows // STRIP))
     total = np.zeros((parts, depth, by.columns), x.dtype)
