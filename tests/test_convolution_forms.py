@@ -123,19 +123,6 @@ def test_every_shape_adds_a_bias(shape, dtype, name):
         assert np.isfinite(ours[:, :-1]).all()
 
 
-@pytest.mark.parametrize("name", ["exact", "cpu", "plain"])
-@pytest.mark.parametrize("shape", BY_HAND)
-def test_another_convolution_is_added(shape, name):
-    x, w, _, view, groups = problem(SHAPES[shape], np.float64)
-    also = problem(SHAPES[shape], np.float64, seed=1)[:2]
-    b = np.linspace(-1, 2, len(w))
-    wanted = plain.conv(x, w, view, groups) + plain.conv(*also, view, groups)
-    with use_kernels(name):
-        ours = kernels_for(x).conv(x, w, view, groups, b, also)
-    wanted += b[:, None, None]
-    assert largest(ours - wanted) <= 1e-12 * largest(wanted)
-
-
 @pytest.mark.parametrize("value", [np.inf, np.nan])
 def test_an_infinity_stays_in_the_windows_that_see_it(value):
     """Few filters, gaps: a block writes beside its pixels, and adds to it later."""

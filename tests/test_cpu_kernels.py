@@ -242,6 +242,15 @@ def test_functions_of_numpy_a_part_on_each_thread(kernels, dtype, order):
 
 
 @pytest.mark.parametrize("order", ORDERS)
+def test_an_array_is_added_in_place(kernels, dtype, order):
+    x, z = (ORDERS[order](a) for a in drawn((5, 18, 3, 4), dtype, 2))
+    wanted = x + z
+    y = kernels.add_to(x, z)
+    assert y is x
+    np.testing.assert_array_equal(y, wanted)
+
+
+@pytest.mark.parametrize("order", ORDERS)
 def test_sums_a_part_on_each_thread(kernels, dtype, order):
     x = ORDERS[order](drawn((5, 18, 3, 4), dtype, 1)[0])
     for axes in ((), (0,), (1,), (0, 1, 2, 3), (2, 3), (0, 2, 3), (0, 1), (3,)):

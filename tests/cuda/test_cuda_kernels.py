@@ -308,6 +308,14 @@ def test_sums_over_pixels(shape, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+def test_an_array_is_added_in_place(dtype):
+    x, z = (numbers(dtype, 2, 3, 5, seed=k) for k in range(2))
+    there = on_device(x)
+    assert cuda.add_to(there, on_device(z)) is there
+    np.testing.assert_array_equal(there.get(), x + z)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_arrays_one_after_the_other(dtype):
     arrays = [numbers(dtype, 2, n, 3) for n in (4, 0, 5)]
     joined = cuda.concatenate([on_device(x) for x in arrays], 1)

@@ -147,10 +147,12 @@ class _Convolution(Pending):
         self.shape = (x.shape[0], w.shape[0], *form.window.out)
 
     def computed(self) -> Tensor:
-        x, w, other = self.x.data, self.w.data, self.also
         b = None if self.b is None else self.b.data
-        also = None if other is None else (other.x.data, other.w.data)
-        return Tensor(kernels_for(x).conv(x, w, *self.form, b, also))
+        kernels = kernels_for(self.x.data)
+        y = kernels.conv(self.x.data, self.w.data, *self.form, b)
+        if self.also is not None:
+            y = kernels.add_to(y, self.also.computed().data)
+        return Tensor(y)
 
     def joined(self, other: Pending) -> Pending | None:
         own = self.x, self.w, self.form

@@ -45,10 +45,11 @@ from .pool import gather, max_pool, scatter, sum_pool, sum_pool_dx
 from .resize import resample, resample_image
 from .simd import COMPILED
 from .step import sgd_step
-from .ufunc import total, ufunc
+from .ufunc import add_to, total, ufunc
 
 __all__ = [
     "add_per_channel",
+    "add_to",
     "bend",
     "concatenate",
     "conv",

@@ -18,27 +18,18 @@ import numpy as np
 from ..shapes import Window
 from . import depthwise, direct, narrow, winograd
 from .norm import add_per_channel
-from .ufunc import add_to
 
 Array = np.ndarray
-Operands = tuple[Array, Array]
-
-FORMS = winograd, narrow, direct
 
 
 def conv(
-    x: Array,
-    w: Array,
-    window: Window,
-    groups: int,
-    b: Array | None = None,
-    also: Operands | None = None,
+    x: Array, w: Array, window: Window, groups: int, b: Array | None = None
 ) -> Array:
     """Convolution; see plain.conv.
 
     Shapes. x (N,C,H,W), w (F,C/G,U,V), b (F,) -> (N,F,I,J), channels-last in memory.
     """
-    return convolve("conv", FORMS, x, w, window, groups, b, also)
+    return convolve("conv", (winograd, narrow, direct), x, w, window, groups, b)
 
 
 def conv_dx(gy: Array, w: Array, window: Window, groups: int) -> Array:
@@ -46,7 +37,7 @@ def conv_dx(gy: Array, w: Array, window: Window, groups: int) -> Array:
 
     Shapes. gy (N,F,I,J), w (F,C/G,U,V) -> (N,C,H,W), channels-last in memory.
     """
-    return convolve("conv_dx", FORMS, gy, w, window, groups)
+    return convolve("conv_dx", (winograd, narrow, direct), gy, w, window, groups)
 
 
 def conv_dw(x: Array, gy: Array, window: Window, groups: int) -> Array:
@@ -54,7 +45,7 @@ def conv_dw(x: Array, gy: Array, window: Window, groups: int) -> Array:
 
     Shapes. x (N,C,H,W), gy (N,F,I,J) -> (F,C/G,U,V).
     """
-    return convolve("conv_dw", FORMS, x, gy, window, groups)
+    return convolve("conv_dw", (winograd, narrow, direct), x, gy, window, groups)
 
 
 def convolve(
@@ -65,17 +56,12 @@ def convolve(
     window: Window,
     groups: int,
     bias: Array | None = None,
-    also: Operands | None = None,
 ) -> Array:
     """The kernel of this name from the first form that fits, group by group.
 
     The `bias` of a conv is added where its sums are made; in a pass of its own where
-    there are groups. What is convolved `also` is added in place.
+    there are groups.
     """
-    if also:
-        y = convolve(kernel, forms, a, b, window, groups, bias)
-        add_to(y, convolve(kernel, forms, *also, window, groups))
-        return y
     if bias is not None and groups > 1:
         return add_per_channel(convolve(kernel, forms, a, b, window, groups), bias)
     filters = b.shape[1] if kernel == "conv_dw" else len(b)

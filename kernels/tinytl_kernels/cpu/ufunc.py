@@ -45,13 +45,14 @@ def ufunc(name: str, *arrays: Array) -> Array:
     return y
 
 
-def add_to(y: Array, z: Array) -> None:
-    """y += z, of one shape; y is an array that nobody else has seen yet."""
+def add_to(y: Array, z: Array) -> Array:
+    """y + z in the memory of y; see plain.add_to."""
 
     def part(first: int, last: int) -> None:
         np.add(y[first:last], z[first:last], out=y[first:last])
 
     run(part, len(y), work=y.size)
+    return y
 
 
 def total(x: Array, axes: tuple[int, ...]) -> Array:

@@ -5,6 +5,7 @@ are made in a fixed order, without atomics, so that equal runs give equal bits.
 """
 
 from .elementwise import (
+    add_to,
     bend,
     hardsigmoid,
     hardsigmoid_dx,
@@ -41,6 +42,7 @@ from .step import sgd_step
 
 __all__ = [
     "add_per_channel",
+    "add_to",
     "bend",
     "concatenate",
     "conv",

@@ -173,6 +173,12 @@ def ufunc(name: str, *arrays: Array) -> Array:
     return getattr(namespace(arrays[0]), name)(*arrays)
 
 
+def add_to(y: Array, z: Array) -> Array:
+    """y + z in the memory of y; see plain.add_to."""
+    y += z
+    return y
+
+
 def total(x: Array, axes: tuple[int, ...]) -> Array:
     """Sum over `axes`, which stay, with size 1, by CuPy; see plain.total."""
     return x.sum(axis=axes, keepdims=True)

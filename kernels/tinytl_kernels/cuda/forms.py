@@ -24,16 +24,9 @@ WIDE = 40  # filters a group (channels for conv_dx) from which the columns pay
 
 
 def conv(
-    x: Array,
-    w: Array,
-    window: Window,
-    groups: int,
-    b: Array | None = None,
-    also: tuple[Array, Array] | None = None,
+    x: Array, w: Array, window: Window, groups: int, b: Array | None = None
 ) -> Array:
     """y = conv(x, w) + b; see plain.conv."""
-    if also:
-        return conv(x, w, window, groups, b) + conv(*also, window, groups)
     if b is not None:
         return add_per_channel(conv(x, w, window, groups), b)
     xp = namespace(x)

@@ -3,25 +3,20 @@
 import numpy as np
 
 from ..cpu import direct
-from ..cpu.conv import Operands, convolve
+from ..cpu.conv import convolve
 from ..shapes import Window
 
 Array = np.ndarray
 
 
 def conv(
-    x: Array,
-    w: Array,
-    window: Window,
-    groups: int,
-    b: Array | None = None,
-    also: Operands | None = None,
+    x: Array, w: Array, window: Window, groups: int, b: Array | None = None
 ) -> Array:
     """Convolution; see plain.conv.
 
     Shapes. x (N,C,H,W), w (F,C/G,U,V), b (F,) -> (N,F,I,J), channels-last in memory.
     """
-    return convolve("conv", (direct,), x, w, window, groups, b, also)
+    return convolve("conv", (direct,), x, w, window, groups, b)
 
 
 def conv_dx(gy: Array, w: Array, window: Window, groups: int) -> Array:

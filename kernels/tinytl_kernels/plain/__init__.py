@@ -6,6 +6,7 @@ size, I J output size. Images are (N, C, H, W). No kernel writes to its argument
 
 from .conv import conv, conv_dw, conv_dx, crop, fold, pad, unfold
 from .elementwise import (
+    add_to,
     bend,
     hardsigmoid,
     hardsigmoid_dx,
@@ -41,6 +42,7 @@ from .step import sgd_step
 
 __all__ = [
     "add_per_channel",
+    "add_to",
     "bend",
     "concatenate",
     "conv",

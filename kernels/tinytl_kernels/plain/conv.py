@@ -22,12 +22,7 @@ SMALL = 1 << 19  # multiplications below which BLAS is faster on one thread
 
 
 def conv(
-    x: Array,
-    w: Array,
-    window: Window,
-    groups: int,
-    b: Array | None = None,
-    also: tuple[Array, Array] | None = None,
+    x: Array, w: Array, window: Window, groups: int, b: Array | None = None
 ) -> Array:
     """y[n,f,i,j] = b[f] + sum over c,u,v of w[f,c,u,v] * x[n, c, i*s-p+u*d, j*s-p+v*d].
 
@@ -35,12 +30,8 @@ def conv(
     that its window sees. So the images are unfolded into a matrix of such columns, a
     few images at a time, and BLAS multiplies.
 
-    `also` is another x and w, of the same shapes, whose convolution is added.
-
     Shapes. x (N,C,H,W), w (F,C/G,U,V), b (F,) or None -> (N,F,I,J).
     """
-    if also:
-        return conv(x, w, window, groups, b) + conv(*also, window, groups)
     n, filters = len(x), len(w)
     rows = w.reshape(groups, filters // groups, -1)  # G, F/G, C/G*U*V
     y = np.empty((n, filters, *window.out), x.dtype)

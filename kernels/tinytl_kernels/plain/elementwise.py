@@ -13,6 +13,12 @@ def ufunc(name: str, *arrays: Array) -> Array:
     return getattr(np, name)(*arrays)
 
 
+def add_to(y: Array, z: Array) -> Array:
+    """y + z in the memory of y, which nobody has seen yet. Shapes and dtypes equal."""
+    y += z
+    return y
+
+
 def total(x: Array, axes: tuple[int, ...]) -> Array:
     """Sum over `axes`, which stay, with size 1."""
     return x.sum(axis=axes, keepdims=True)
