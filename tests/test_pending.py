@@ -99,8 +99,6 @@ def test_what_does_not_go_together_is_added_as_ever(rng):
     two = arrived(arrived(bias, one), one)
     np.testing.assert_allclose(settled(two).data, 2 * plain + wide, atol=1e-12)
     assert two.joined(one) is None
-    other = _Convolution(x, normal(rng, 6, 3, 3, 3), form)
-    assert one.joined(other) is None
     np.testing.assert_allclose(arrived(bias, bias).data, 2 * wide)
     np.testing.assert_allclose(arrived(one, settled(one)).data, 2 * plain)
     assert one.joined(bias).joined(bias) is None

@@ -158,15 +158,10 @@ class _Convolution(Pending):
         own = self.x, self.w, self.form
         if isinstance(other, _Biases) and self.b is None:
             return _Convolution(*own, other.b, self.also)
-        if not (isinstance(other, _Convolution) and other.may_join(self)):
+        if self.also or not isinstance(other, _Convolution):
             return None
-        return _Convolution(*own, self.b, other)
-
-    def may_join(self, other: "_Convolution") -> bool:
-        """Whether this has neither a bias nor company, and `other` room for it."""
-        sizes = [(c.x.shape, c.w.shape, c.form) for c in (self, other)]
-        free = self.b is None and self.also is None and other.also is None
-        return free and sizes[0] == sizes[1]
+        bare = other.b is other.also is None
+        return _Convolution(*own, self.b, other) if bare else None
 
 
 class _Biases(Pending):
