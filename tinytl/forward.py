@@ -57,7 +57,7 @@ def pushed(
             _arrive(moved, x.node, t)
     ends = {y.node for y in outputs if y.node is not None}
     order = ancestors(ends)
-    users = Counter(parent for node in order for parent, *_ in node.edges)
+    users = Counter(edge[0] for node in order for edge in node.edges)
     with recording(create_graph):
         for node in order:
             for parent, pullback, *push in node.edges:

@@ -105,7 +105,7 @@ def ancestors(roots: Iterable[Node]) -> list[Node]:
         node = waiting.pop()
         if node not in found:
             found.add(node)
-            waiting.extend(parent for parent, *_ in node.edges)
+            waiting.extend([edge[0] for edge in node.edges])
     return sorted(found, key=lambda node: node.number)
 
 
@@ -131,7 +131,7 @@ def walk(
     order = ancestors(gradients)
     leads = set(targets)
     for node in order:
-        if any(parent in leads for parent, *_ in node.edges):
+        if not leads.isdisjoint([edge[0] for edge in node.edges]):
             leads.add(node)
 
     with recording(create_graph):
@@ -142,12 +142,13 @@ def walk(
             g = settled(gradients.pop(node))
             if node in targets:
                 gradients[node] = g
-            for parent, pullback, *_ in node.edges:
+            for edge in node.edges:
+                parent = edge[0]
                 if parent in leads:
-                    gx = _pull(pullback, g, node, parent)
+                    gx = _pull(edge[1], g, node, parent)
                     gradients[parent] = arrived(gradients.pop(parent, None), gx)
             if node.once and node.edges and not create_graph:
-                node.edges, pullback = Gone(), None
+                node.edges, edge = Gone(), None
             if create_graph and isinstance(g, Forgetful):
                 g.forget()
     return {node: gradients[node] for node in targets if node in gradients}
