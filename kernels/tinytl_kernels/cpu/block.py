@@ -14,19 +14,20 @@ from .simd import BITS, FUSED, address, read, spread, write
 Tile = tuple[tuple[int, ...], int]  # its rows, one or two, and its column of vectors
 
 
-def _tiles(rows: int, vectors: int, wider: bool) -> list[Tile]:
-    """The vectors of a block, row by row; behind them, if wider, one of two rows."""
+def _tiles(rows: int, halves: int) -> list[Tile]:
+    """The vectors of a block, row by row; and where a half is left, one of two rows."""
+    vectors, left = divmod(halves, 2)
     tiles: list[Tile] = []
     for i in range(rows):
         tiles += [((i,), j) for j in range(vectors)]
-        if wider and i % 2:
+        if left and i % 2:
             tiles.append(((i - 1, i), vectors))
     return tiles
 
 
-def emitted(rows: int, vectors: int, wider: bool) -> Any:
-    """How to emit a block of so many rows and vectors; see product.block."""
-    tiles = _tiles(rows, vectors, wider)
+def emitted(rows: int, halves: int) -> Any:
+    """How to emit a block of so many rows and halves of a vector; see product.block."""
+    tiles = _tiles(rows, halves)
 
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         depth, *matrices, more = args[-5:]

@@ -62,19 +62,19 @@ def _row(i, padded, packed, bias, to, channels, by, panels):  # type: ignore[no-
                 if step == PIXEL and run == SIGHT and size == (ROWS if wide else TALL):
                     a = (padded, start, PIXEL, down, 1)
                     if wide:
-                        block(ROWS, 2, (depth[0], SIGHT), a, b, c, given)
+                        block(ROWS, 4, (depth[0], SIGHT), a, b, c, given)
                     else:
-                        block(TALL, 1, (depth[0], SIGHT), a, b, c, given)
+                        block(TALL, 2, (depth[0], SIGHT), a, b, c, given)
                 elif wide and size == FEWER:
-                    block(FEWER, 2, depth, a, b, c, add)
+                    block(FEWER, 4, depth, a, b, c, add)
                 elif wide and size == MORE:
-                    block(MORE, 2, depth, a, b, c, add)
+                    block(MORE, 4, depth, a, b, c, add)
                 elif wide:
-                    block(ROWS, 2, depth, a, b, c, add)
+                    block(ROWS, 4, depth, a, b, c, add)
                 elif size == TALL:
-                    block(TALL, 1, depth, a, b, c, add)
+                    block(TALL, 2, depth, a, b, c, add)
                 else:
-                    block(ROWS, 1, depth, a, b, c, add)
+                    block(ROWS, 2, depth, a, b, c, add)
 
 
 @as_written
@@ -116,13 +116,13 @@ def _taps(start, padded, g, total, to, channels, by, panels):  # type: ignore[no
             a = (padded, start + k, 1, down, by.stride[1] * channels)
             c = (sums, to + k * columns + first, columns)
             if rows == SIGHT and wide:
-                block(SIGHT, 2, by.out, a, b, c, True)
+                block(SIGHT, 4, by.out, a, b, c, True)
             elif rows == SIGHT:
-                block(SIGHT, 1, by.out, a, b, c, True)
+                block(SIGHT, 2, by.out, a, b, c, True)
             elif wide:
-                block(ROWS, 2, by.out, a, b, c, True)
+                block(ROWS, 4, by.out, a, b, c, True)
             else:
-                block(TALL, 1, by.out, a, b, c, True)
+                block(TALL, 2, by.out, a, b, c, True)
 
 
 @as_written

@@ -9,16 +9,7 @@ import numpy as np
 from ..memory import LINE, empty
 from ..threads import PRODUCTS, get_num_threads, run
 from .compiled import as_written
-from .product import (
-    ROWS,
-    TALL,
-    bias_row,
-    block,
-    pack_panels,
-    panels,
-    unpack,
-    wider_block,
-)
+from .product import ROWS, TALL, bias_row, block, pack_panels, panels, unpack
 from .simd import BITS, fetch
 
 Array = np.ndarray
@@ -114,19 +105,19 @@ def _multiply(first, last, scratch, x, z, bias, y, by):  # type: ignore[no-untyp
                     a = (numbers, (i + r) * row, row, 0, step)
                     c = (flat, to + r * columns, columns)
                     if width == 2 * one:
-                        block(ROWS, 2, (1, depth), a, b, c, add)
+                        block(ROWS, 4, (1, depth), a, b, c, add)
                     else:
-                        wider_block(ROWS, 2, (1, depth), a, b, c, add)
+                        block(ROWS, 5, (1, depth), a, b, c, add)
             else:
                 _fetch_rows(numbers, ahead, share, step)
                 ahead += share
                 a = (numbers, i * row, row, 0, step)
                 if columns < one:
-                    block(TALL, 1, (1, depth), a, b, (scratch, 0, one), add)
+                    block(TALL, 2, (1, depth), a, b, (scratch, 0, one), add)
                 elif width == one:
-                    block(TALL, 1, (1, depth), a, b, (flat, to, columns), add)
+                    block(TALL, 2, (1, depth), a, b, (flat, to, columns), add)
                 else:
-                    wider_block(TALL, 1, (1, depth), a, b, (flat, to, columns), add)
+                    block(TALL, 3, (1, depth), a, b, (flat, to, columns), add)
         if columns < one:
             for r in range(TALL):
                 for j in range(columns):
@@ -180,13 +171,13 @@ def _add_strips(first, last, x, z, total, by):  # type: ignore[no-untyped-def]
                     a = (left, row * depth + k, 1, 0, depth)
                     c = (sums, (part * depth + k) * columns + by.places[q], columns)
                     if wide and even:
-                        block(ROWS, 2, (1, count), a, b, c, True)
+                        block(ROWS, 4, (1, count), a, b, c, True)
                     elif even:
-                        block(TALL, 1, (1, count), a, b, c, True)
+                        block(TALL, 2, (1, count), a, b, c, True)
                     elif wide:
-                        wider_block(ROWS, 2, (1, count), a, b, c, True)
+                        block(ROWS, 5, (1, count), a, b, c, True)
                     else:
-                        wider_block(TALL, 1, (1, count), a, b, c, True)
+                        block(TALL, 3, (1, count), a, b, c, True)
 
 
 @as_written

@@ -154,11 +154,11 @@ def _weight_sums(first, last, scratch, x, gy, total, by):  # type: ignore[no-unt
                     b = (scratch, u * down + q, down, channels)
                     c = (sums, to + q, wide)
                     if filters == 4:
-                        block(4, 1, by.out, a, b, c, True)
+                        block(4, 2, by.out, a, b, c, True)
                     elif filters == 6:
-                        block(6, 1, by.out, a, b, c, True)
+                        block(6, 2, by.out, a, b, c, True)
                     else:
-                        block(8, 1, by.out, a, b, c, True)
+                        block(8, 2, by.out, a, b, c, True)
 
 
 @as_written
@@ -206,11 +206,11 @@ def _sum_rows(i, channels, scratch, sums, taps, by):  # type: ignore[no-untyped-
             a = (taps, r, 1, 0, by.rows)
             c = (scratch, sums + r * by.pitch + by.kernel[1] + j, by.pitch)
             if by.block == LOW:
-                block(LOW, 2, depth, a, b, c, False)
+                block(LOW, 4, depth, a, b, c, False)
             elif by.block == MIDDLE:
-                block(MIDDLE, 2, depth, a, b, c, False)
+                block(MIDDLE, 4, depth, a, b, c, False)
             else:
-                block(HIGH, 2, depth, a, b, c, False)
+                block(HIGH, 4, depth, a, b, c, False)
 
 
 @as_written

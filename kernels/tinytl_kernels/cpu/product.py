@@ -44,36 +44,21 @@ FEWER, MORE = (3, 5) if BITS == 256 else (7, 10)  # for lines that ROWS do not d
 def _product(
     typing: Any,
     rows: Any,
-    vectors: Any,
+    halves: Any,
     depth: Any,
     a: Any,
     b: Any,
     c: Any,
     add: Any,
 ) -> Any:
-    emit = emitted(rows.literal_value, vectors.literal_value, False)
-    return types.void(rows, vectors, depth, a, b, c, add), emit
-
-
-@intrinsic(prefer_literal=True)
-def _wider(
-    typing: Any,
-    rows: Any,
-    vectors: Any,
-    depth: Any,
-    a: Any,
-    b: Any,
-    c: Any,
-    add: Any,
-) -> Any:
-    emit = emitted(rows.literal_value, vectors.literal_value, True)
-    return types.void(rows, vectors, depth, a, b, c, add), emit
+    emit = emitted(rows.literal_value, halves.literal_value)
+    return types.void(rows, halves, depth, a, b, c, add), emit
 
 
 @compiled_as(_product)
 def block(
     rows: int,
-    vectors: int,
+    halves: int,
     depth: tuple[int, int],
     a: tuple[Array, int, int, int, int],
     b: tuple[Array, int, int, int],
@@ -85,7 +70,9 @@ def block(
     k runs through two loops, so that a's numbers may lie in several runs of memory.
 
     Args:
-        rows, vectors: the block's size; numbers written in the call.
+        rows, halves: the block's size, its width in halves of a vector; numbers written
+            in the call. Where a half is left over, two rows, of an even number, share a
+            vector.
         depth: how often the outer and the inner loop over k runs.
         a: flat array, place of a[0, 0], step from i to i + 1, steps of the two loops.
         b: flat array, place of b[0, 0], steps of the two loops.
@@ -93,29 +80,8 @@ def block(
         add: whether to add what c holds; or what the sums begin with, in the form of
             c. (A bias is the same in each row: its step is 0.)
     """
-    _block(rows, vectors * lanes(a[0].dtype), depth, a, b, c, add)
-
-
-@compiled_as(_wider)
-def wider_block(
-    rows: int,
-    vectors: int,
-    depth: tuple[int, int],
-    a: tuple[Array, int, int, int, int],
-    b: tuple[Array, int, int, int],
-    c: tuple[Array, int, int],
-    add: bool | tuple[Array, int, int],
-) -> None:
-    """``block``, half a vector wider: two rows, of an even number, share a vector."""
-    one = lanes(a[0].dtype)
-    _block(rows, vectors * one + one // 2, depth, a, b, c, add)
-
-
-def _block(
-    rows: int, columns: int, depth: Any, a: Any, b: Any, c: Any, add: Any
-) -> None:
     (left, a0, a_row, *a_steps), (right, b0, *b_steps), (out, c0, c_row) = a, b, c
-    i, j = np.arange(rows)[:, None], np.arange(columns)
+    i, j = np.arange(rows)[:, None], np.arange(halves * lanes(left.dtype) // 2)
     outer, inner = (np.ravel(k) for k in np.indices(depth))
     numbers = left[a0 + a_row * i + a_steps[0] * outer + a_steps[1] * inner]
     panels = right[b0 + (b_steps[0] * outer + b_steps[1] * inner)[:, None] + j]
@@ -164,9 +130,9 @@ def multiply(rows, columns, depth, width, a, b, c, add):  # type: ignore[no-unty
             along = (left, a0 + i * a_row, a_row, 0, a_step)
             place = (out, c0 + i * c_row + j, c_row)
             if wide:
-                block(ROWS, 2, (1, depth), along, down, place, add)
+                block(ROWS, 4, (1, depth), along, down, place, add)
             else:
-                block(TALL, 1, (1, depth), along, down, place, add)
+                block(TALL, 2, (1, depth), along, down, place, add)
 
 
 class Panels(NamedTuple):
