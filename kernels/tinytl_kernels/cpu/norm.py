@@ -195,7 +195,7 @@ def _rows(by: Line, weights: Any, repeats: int, dtype: np.dtype) -> Array:
     """
     kinds = by.mean, by.scale, by.shift, *weights
     size = len(kinds) * repeats * len(by.mean)
-    rows = workspace("line", max(size, SMALL), dtype)[:size]
+    rows = workspace("line", size, dtype)[:size]
     if repeats == 1:
         return np.concatenate(kinds, out=rows)
     once = np.concatenate(kinds).reshape(len(kinds), 1, -1)

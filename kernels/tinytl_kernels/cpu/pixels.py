@@ -11,7 +11,7 @@ on each thread.
 import numpy as np
 
 from .. import plain
-from ..memory import SMALL, STREAMED, empty
+from ..memory import STREAMED, empty
 from ..threads import run
 from .compiled import as_written, inlined
 from .layout import images, is_channels_last
@@ -64,8 +64,7 @@ def _summed(y: Array | None, x: Array, z: Array, weight: Array | None) -> Array:
     arrays = (None if a is None else a.reshape(-1) for a in (y, *flat))
     past = (y is not None and 3 * y.nbytes > STREAMED) or None
     shape = h * w, c, lanes(x.dtype)
-    scratch = max(c, SMALL // x.itemsize), x.dtype  # so it begins with a cache line
-    run(_sums, n, shape, past, *arrays, total, work=x.size, scratch=scratch)
+    run(_sums, n, shape, past, *arrays, total, work=x.size, scratch=(c, x.dtype))
     return total.astype(x.dtype)
 
 
