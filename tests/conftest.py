@@ -3,6 +3,7 @@
 import importlib.util
 import os
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -20,6 +21,11 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 HAS_NUMBA = importlib.util.find_spec("numba")
 KERNEL_SETS = ["plain", "exact", "cpu"] if HAS_NUMBA else ["plain"]
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(1)
 
 
 @pytest.fixture(params=KERNEL_SETS)

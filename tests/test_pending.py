@@ -13,11 +13,6 @@ from tinytl.pending import arrived, settled
 from tinytl.tensor import Tensor, grad
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
 def normal(rng, *shape):
     return Tensor(rng.normal(size=shape), requires_grad=True)
 

@@ -1,18 +1,12 @@
 """What a walk forgets is computed again, bit by bit, and once."""
 
 import numpy as np
-import pytest
-from tinytl_kernels import kernels_for
+from test_pending import calls
 
 import tinytl.functional as F
 from tinytl.graph import used_once
 from tinytl.recomputed import recomputed
 from tinytl.tensor import Tensor, grad, record
-
-
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
 
 
 def test_a_tensor_forgets_and_computes_again_once():
@@ -45,14 +39,7 @@ def test_the_walk_through_a_walk_finds_the_same_gradients(rng, monkeypatch):
         for shape in ((4, 3, 6, 6), (5, 3, 3, 3), (5,), (5,), (5,))
     ]
     q = [Tensor(rng.normal(size=x.shape).astype(np.float32)) for x in inputs]
-    kernels, counts = kernels_for(inputs[0].data), []
-    line_mix = kernels.line_mix
-
-    def counted(*args):
-        counts.append(args)
-        return line_mix(*args)
-
-    monkeypatch.setattr(kernels, "line_mix", counted)
+    counts = calls(monkeypatch, "line_mix")
 
     def product():
         x, w, b, scale, shift = inputs
@@ -62,9 +49,9 @@ def test_the_walk_through_a_walk_finds_the_same_gradients(rng, monkeypatch):
         return grad(first, inputs, q)
 
     wanted = product()
-    kept = len(counts)
+    kept = counts["line_mix"]
     with used_once():
         found = product()
-    assert len(counts) == 2 * kept + 1
+    assert counts["line_mix"] == 2 * kept + 1
     for one, other in zip(found, wanted, strict=True):
         np.testing.assert_array_equal(one.data, other.data)
