@@ -65,9 +65,9 @@ def pushed(
                 done = not users[parent] and parent not in ends
                 if parent not in moved:
                     continue
-                t = moved[parent] = settled(moved[parent])
-                if done:
-                    del moved[parent]
+                t = settled(moved.pop(parent))
+                if not done:
+                    moved[parent] = t
                 if push:
                     there = push[0](t)
                 else:

@@ -1,7 +1,8 @@
 """The plain kernel set: every kernel in NumPy, written to be read.
 
 N images, C channels in, F filters (channels out), G groups, H W input size, U V kernel
-size, I J output size. Images are (N, C, H, W). No kernel writes to its arguments.
+size, I J output size. Images are (N, C, H, W). No kernel writes to its arguments, but
+``add_to`` does, whose name says so.
 """
 
 from .conv import conv, conv_dw, conv_dx, crop, fold, pad, unfold
