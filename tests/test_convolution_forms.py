@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("numba")
 
 from tinytl_kernels import kernels_for, plain, use_kernels
-from tinytl_kernels.cpu import direct, tiles, winograd
+from tinytl_kernels.cpu import direct, tiles, winograd, winograd_loops
 from tinytl_kernels.cpu.layout import is_channels_last
 from tinytl_kernels.cpu.simd import lanes
 from tinytl_kernels.shapes import window
@@ -208,13 +208,22 @@ def test_float32_errors_are_a_stated_multiple_of_a_plain_sum():
 
 
 @pytest.mark.skipif(not COMPILED, reason="as slow as it is large")
-@pytest.mark.parametrize("filters", [16, 96])
-def test_few_filters_and_many_take_different_ways_to_the_same_values(filters):
-    """More filters than tiles: threads share the filters instead of the tiles."""
+@pytest.mark.parametrize(
+    ("images", "channels", "filters"),
+    [(1, 16, 16), (1, 16, 96), (3, winograd_loops.DEPTH + 16, 96), (25, 48, 96)],
+)
+def test_few_filters_and_many_take_different_ways_to_the_same_values(
+    images, channels, filters
+):
+    """More filters than tiles: threads share the filters instead of the tiles.
+
+    With so many channels that they are taken in parts, and with tiles that end within a
+    block and within a product's rows.
+    """
     x, w, gy, view, groups = problem(
-        (1, 16, filters, (8, 8), (3, 3), 1, 1, 1, 1), "float32"
+        (images, channels, filters, (8, 8), (3, 3), 1, 1, 1, 1), "float32"
     )
-    by = winograd.plan(1, 16, filters, view.out, view.padding)
+    by = winograd.plan(images, channels, filters, view.out, view.padding)
     assert by.deep == (filters > by.number)
     wanted = three(plain, *(a.astype(float) for a in (x, w, gy)), view, groups)
     with use_kernels("cpu"):

@@ -97,6 +97,11 @@ def panel(columns: int, dtype: Any) -> int:
     return one if columns <= one else 2 * one
 
 
+def high(width: int, one: int) -> int:
+    """Rows of a block whose panels have so many columns, a vector having `one`."""
+    return ROWS if width > one else TALL
+
+
 def filled(n: int, step: int) -> int:
     """n, rounded up to a multiple of `step`."""
     return -(-n // step) * step

@@ -14,6 +14,8 @@ import numpy as np
 from .compiled import inlined
 from .simd import load, store
 
+# The three forms: sizes of a line before and after the functions below.
+POINTS, OUTPUTS, INPUTS, TAPS = (6, 4, 3), (4, 2, 2), (6, 4, 2), (3, 3, 3)
 ONE, TWO, FOUR, FIVE, EIGHT = (np.float32(n) for n in (1, 2, 4, 5, 8))
 HALF, QUARTER, SIXTH, TWELFTH, TWENTYFOURTH = (
     np.float32(1 / n) for n in (2, 4, 6, 12, 24)

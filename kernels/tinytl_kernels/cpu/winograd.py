@@ -78,7 +78,7 @@ from ..shapes import Pair, Window
 from ..threads import PRODUCTS, get_num_threads, run, workspace
 from . import winograd_loops as loops
 from .layout import channels_last, images
-from .product import TALL, bias_row, filled, panel
+from .product import TALL, bias_row, filled, high, panel
 from .simd import lanes
 
 Array = np.ndarray
@@ -142,12 +142,13 @@ def _plan(
     number = count * math.prod(tiles[m])
     deep = filters > number
     width = panel(filters, np.float32)
+    step = high(width, LANES)
     if deep:
-        rows = filled(number, TALL)
+        rows = filled(number, step)
     else:
         fit = CACHE // (points**2 * (channels + width))
-        share = filled(math.ceil(number / threads), TALL)
-        rows = min(max(64, fit // TALL * TALL), 256, share)
+        share = filled(math.ceil(number / threads), step)
+        rows = min(max(64, fit // step * step), 256, share)
     panels = math.ceil(filters / width)
     sizes = (channels, filters, width, panels)
     return Plan(points, m, reach, *tiles[m], number, rows, *sizes, *padding, deep)
@@ -186,7 +187,8 @@ def _convolve(
     y = empty((len(x), *out, by.filters), np.float32)
     area = by.points**2
     spare = 2 * area * LANES
-    filters = area * loops.apart(by.channels * by.width)
+    depth = min(by.channels, loops.DEPTH) if by.deep else by.channels
+    filters = area * loops.apart(depth * by.width)
     weights = np.ascontiguousarray(w).reshape(-1)
     packed = workspace("filters", 0 if by.deep else by.panels * filters, np.float32)
     if not by.deep:
@@ -241,11 +243,11 @@ def conv_dw(x: Array, gy: Array, window: Window) -> Array:
     filters, channels = gy.shape[1], x.shape[1]
     by = plan(len(x), channels, filters, window.out, window.padding)
     if not by.deep:
-        by = by._replace(rows=min(128, filled(by.number, TALL)))
+        by = by._replace(rows=min(128, by.number))
     gw = np.empty((filters, channels, 3, 3), np.float32)
     area = by.points**2
     spare = 2 * area * LANES
-    sums = area * channels * by.width
+    sums = area * loops.apart(channels * by.width)
     parts = 1 if by.deep else max(1, min(get_num_threads(), by.number // by.rows))
     total = workspace("sums", 0 if by.deep else parts * by.panels * sums, np.float32)
     block = area * loops.apart(by.rows * channels)

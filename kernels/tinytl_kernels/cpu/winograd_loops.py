@@ -15,10 +15,13 @@ import numpy as np
 
 from . import tiles
 from .compiled import as_written, inlined
-from .product import TALL, multiply
-from .simd import lanes, load, store, turn, zero
+from .product import high, multiply
+from .simd import fetch, lanes, load, store, turn, zero
+from .tiles import INPUTS, OUTPUTS, POINTS, TAPS
 
 LANES = lanes(np.float32)
+DEPTH = 256  # channels of filters in the cache, where only one panel is
+AHEAD = 2  # channels by which sums are asked for before they are needed
 
 
 def apart(size: int) -> int:
@@ -26,34 +29,42 @@ def apart(size: int) -> int:
     return size + 16
 
 
-_apart = as_written(apart)
+_apart, _high = as_written(apart), as_written(high)
 
 
 @as_written
 def convolve(first, last, scratch, x, w, order, packed, bias, y, by):  # type: ignore[no-untyped-def]
-    """Blocks of tiles first..last-1; of a deep network, panels of filters instead."""
-    area = by.points**2
+    """Blocks of tiles first..last-1; of a deep network, panels of filters instead.
+
+    A deep network's panels are transformed here, DEPTH channels at a time, and
+    multiplied before they have left the cache.
+    """
+    area, step = by.points**2, _high(by.width, LANES)
     one = 0 if by.points == 3 else by.points + 1  # where a bias is added
     v = (scratch, 0, _apart(by.rows * by.channels))
     p = (scratch, area * v[2], _apart(by.rows * by.width))
     spare = p[1] + area * p[2]
-    u_step = _apart(by.channels * by.width)
+    depth = min(by.channels, DEPTH) if by.deep else by.channels
+    u_step = _apart(depth * by.width)
     blocks = (0, 1) if by.deep else (first, last)
     panels = (first, last) if by.deep else (0, by.panels)
     for block in range(blocks[0], blocks[1]):
         start, end = block * by.rows, min((block + 1) * by.rows, by.number)
-        rows = (end - start + TALL - 1) // TALL * TALL
+        rows = (end - start + step - 1) // step * step
         _inputs(start, end, x, v, scratch, spare, by)
         for q in range(panels[0], panels[1]):
             u = (packed, q * area * u_step, u_step)
-            if by.deep:
-                u = (scratch, spare + 2 * area * LANES, u_step)
-                _panel(q, w, order, u, scratch, spare, by)
-            for k in range(area):
-                a = (scratch, v[1] + k * v[2], by.channels, 1)
-                b = (u[0], u[1] + k * u[2])
-                c = (scratch, p[1] + k * p[2], by.width)
-                multiply(rows, by.width, by.channels, by.width, a, b, c, False)
+            for begin in range(0, by.channels, depth):
+                stop = min(begin + depth, by.channels)
+                if by.deep:
+                    u = (scratch, spare + 2 * area * LANES, u_step)
+                    _panel(q, begin, stop, w, order, u, scratch, spare, by)
+                for k in range(area):
+                    a = (scratch, v[1] + k * v[2] + begin, by.channels, 1)
+                    b = (u[0], u[1] + k * u[2])
+                    c = (scratch, p[1] + k * p[2], by.width)
+                    add = begin > 0
+                    multiply(rows, by.width, stop - begin, by.width, a, b, c, add)
             if len(bias):
                 c = (scratch, p[1] + one * p[2], by.width)
                 _add(rows, by.width, c, bias, q * by.width)
@@ -76,13 +87,13 @@ def transform_filters(first, last, scratch, w, order, packed, by):  # type: igno
     step = _apart(by.channels * by.width)
     for q in range(first, last):
         u = (packed, q * by.points**2 * step, step)
-        _panel(q, w, order, u, scratch, 0, by)
+        _panel(q, 0, by.channels, w, order, u, scratch, 0, by)
 
 
 @as_written
 def weight_sums(first, last, scratch, x, gy, total, parts, gw, by):  # type: ignore[no-untyped-def]
     """s of parts first..last-1 of the tiles; of a deep network, gw of panels."""
-    area, s_step = by.points**2, by.channels * by.width
+    area, s_step = by.points**2, _apart(by.channels * by.width)
     v = (scratch, 0, _apart(by.rows * by.channels))
     g = (scratch, area * v[2], _apart(by.rows * by.width))
     spare = g[1] + area * g[2]
@@ -110,7 +121,7 @@ def weight_sums(first, last, scratch, x, gy, total, parts, gw, by):  # type: ign
 @as_written
 def transform_sums(first, last, scratch, total, parts, gw, by):  # type: ignore[no-untyped-def]
     """gw of panels first..last-1, from the parts' sums."""
-    step = by.channels * by.width
+    step = _apart(by.channels * by.width)
     size = by.points**2 * step
     for q in range(first, last):
         s = (total, q * size, step)
@@ -121,12 +132,25 @@ def transform_sums(first, last, scratch, total, parts, gw, by):  # type: ignore[
 
 
 @inlined
-def _both(along, points, size, line, between, out):  # type: ignore[no-untyped-def]
+def _both(along, points, before, after, line, between, out):  # type: ignore[no-untyped-def]
     """Apply a function of tiles.py to the columns of a tile, then to its rows.
 
-    size: columns before, rows after. line: the tile, steps to the right and down.
-    between: room for columns x rows. out: the new tile, steps down and to the right.
+    before, after: sizes of a line in each form; numbers here, so that the compiler can
+    write out the loops over columns and rows, three times as fast as going round them.
+    line: the tile, steps to the right and down. between: room for a tile. out: the new
+    tile, steps down and to the right.
     """
+    if points == POINTS[0]:
+        _apply(along, POINTS[0], (before[0], after[0]), line, between, out)
+    elif points == POINTS[1]:
+        _apply(along, POINTS[1], (before[1], after[1]), line, between, out)
+    else:
+        _apply(along, POINTS[2], (before[2], after[2]), line, between, out)
+
+
+@inlined
+def _apply(along, points, size, line, between, out):  # type: ignore[no-untyped-def]
+    """``_both`` for one form: size has the columns before and the rows after."""
     a, i, right, down = line
     scratch, spare = between
     b, j, next_row, next_one = out
@@ -139,8 +163,8 @@ def _both(along, points, size, line, between, out):  # type: ignore[no-untyped-d
 
 
 @as_written
-def _panel(q, w, order, u, scratch, spare, by):  # type: ignore[no-untyped-def]
-    """G w G^T of the filters of panel q, as many as lanes at once.
+def _panel(q, begin, stop, w, order, u, scratch, spare, by):  # type: ignore[no-untyped-def]
+    """G w G^T of the filters of panel q, channels begin..stop-1, lanes of them at once.
 
     The 9 taps of each are neighbours in memory, in either order: lanes of filters are
     turned to lanes of taps, which reads 16 numbers of each, if so many are there.
@@ -150,7 +174,7 @@ def _panel(q, w, order, u, scratch, spare, by):  # type: ignore[no-untyped-def]
     taps = (scratch, spare + behind * LANES, tap_step * LANES, 3 * tap_step * LANES)
     for f in range(0, by.width, LANES):
         count = min(LANES, by.filters - q * by.width - f)
-        for c in range(by.channels):
+        for c in range(begin, stop):
             at = start + (q * by.width + f) * f_step + c * c_step - behind
             if count == LANES >= 9 and at + (LANES - 1) * f_step + LANES <= len(w):
                 turn(scratch, spare, LANES, w, at, f_step)
@@ -158,38 +182,39 @@ def _panel(q, w, order, u, scratch, spare, by):  # type: ignore[no-untyped-def]
                 for lane in range(count):
                     for k in range(9):
                         scratch[spare + k * LANES + lane] = w[at + lane * f_step + k]
-            to = (u[0], u[1] + c * by.width + f, side * u[2], u[2])
-            _both(
-                tiles.filters, side, (3, side), taps, (scratch, spare + 9 * LANES), to
-            )
+            to = (u[0], u[1] + (c - begin) * by.width + f, side * u[2], u[2])
+            between = (scratch, spare + 9 * LANES)
+            _both(tiles.filters, side, TAPS, POINTS, taps, between, to)
 
 
 @as_written
 def _inputs(start, end, x, v, scratch, spare, by):  # type: ignore[no-untyped-def]
     """B^T d B of tiles start..end-1."""
-    side = by.points
+    side, pixels = by.points, x.reshape(-1)
     edge = spare + side * side * LANES
     for t in range(start, end):
         n, top, left = _corner(t, by)
         top, left = top - by.top, left - by.left
         for c in range(0, by.channels, LANES):
-            tile = _tile(x, n, top, left, by.reach, c, scratch, edge)
+            window = (n, top, left, by.reach)
+            tile = _tile(pixels, x.shape, window, c, c == 0, scratch, edge)
             to = (v[0], v[1] + (t - start) * by.channels + c, side * v[2], v[2])
-            _both(tiles.inputs, side, (by.reach, side), tile, (scratch, spare), to)
+            _both(tiles.inputs, side, INPUTS, POINTS, tile, (scratch, spare), to)
 
 
 @as_written
 def _gradients(start, end, q, gy, g, scratch, spare, by):  # type: ignore[no-untyped-def]
     """A gy A^T of tiles start..end-1, for the filters of panel q."""
-    side, along = by.points, tiles.outputs_transposed
-    edge = spare + side * side * LANES
+    side, along, pixels = by.points, tiles.outputs_transposed, gy.reshape(-1)
+    begin, edge = q * by.width, spare + side * side * LANES
     for t in range(start, end):
         n, top, left = _corner(t, by)
-        for f in range(q * by.width, min((q + 1) * by.width, by.filters), LANES):
-            tile = _tile(gy, n, top, left, by.m, f, scratch, edge)
-            at = g[1] + (t - start) * by.width + f % by.width
+        for f in range(begin, min(begin + by.width, by.filters), LANES):
+            window = (n, top, left, by.m)
+            tile = _tile(pixels, gy.shape, window, f, f == begin, scratch, edge)
+            at = g[1] + (t - start) * by.width + f - begin
             to = (g[0], at, side * g[2], g[2])
-            _both(along, side, (by.m, side), tile, (scratch, spare), to)
+            _both(along, side, OUTPUTS, POINTS, tile, (scratch, spare), to)
 
 
 @as_written
@@ -206,12 +231,13 @@ def _outputs(start, end, q, p, y, scratch, spare, by):  # type: ignore[no-untype
             at = p[1] + (t - start) * by.width + f % by.width
             tile = (p[0], at, p[2], side * p[2])
             to = ((n * height + top) * width + left) * filters + f
-            if rows == columns == m:
+            whole = rows == columns == m
+            if whole:
                 out = (pixels, to, width * filters, filters)
-                _both(tiles.outputs, side, (side, m), tile, between, out)
             else:
                 out = (scratch, edge, m * LANES, LANES)
-                _both(tiles.outputs, side, (side, m), tile, between, out)
+            _both(tiles.outputs, side, POINTS, OUTPUTS, tile, between, out)
+            if not whole:
                 for k in range(rows * columns):
                     i, j = k // columns, k % columns
                     value = load(scratch, edge + (i * m + j) * LANES)
@@ -234,10 +260,13 @@ def _weights(q, s, part_step, parts, gw, scratch, spare, by):  # type: ignore[no
             for k in range(side * side):
                 at = s[1] + k * s[2] + c * by.width + f
                 total = load(s[0], at)
+                fetch(s[0], at + AHEAD * by.width)
                 for part in range(1, parts):
-                    total = total + load(s[0], at + part * part_step)
+                    other = at + part * part_step
+                    total = total + load(s[0], other)
+                    fetch(s[0], other + AHEAD * by.width)
                 store(scratch, spare + k * LANES, total)
-            _both(along, side, (side, 3), sums, between, taps)
+            _both(along, side, POINTS, TAPS, sums, between, taps)
             tap, step = (q * by.width + f) * by.channels * 9 + c * 9, by.channels * 9
             if LANES >= 9 and c * 9 + LANES <= step:
                 turn(gw, tap, step, scratch, spare, LANES)
@@ -255,22 +284,22 @@ def _corner(t, by):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _tile(x, n, top, left, side, c, scratch, edge):  # type: ignore[no-untyped-def]
+def _tile(pixels, shape, window, c, first, scratch, edge):  # type: ignore[no-untyped-def]
     """A vector of channels of side x side pixels: array, place, steps right and down.
 
-    A tile that reaches over the edge of the image is copied, with zeros outside.
+    A tile that reaches over the edge of the image is copied, with zeros outside, which
+    are written for the first of its vectors.
     """
-    height, width, channels = x.shape[1:]
-    pixels = x.reshape(-1)
+    height, width, channels = shape[1:]
+    n, top, left, side = window
     corner = ((n * height + top) * width + left) * channels + c
     if top >= 0 and left >= 0 and top + side <= height and left + side <= width:
         return pixels, corner, channels, width * channels
-    for h in range(side):
-        for w in range(side):
+    if first:
+        for k in range(side * side):
+            store(scratch, edge + k * LANES, zero(scratch))
+    for h in range(max(0, -top), min(side, height - top)):
+        for w in range(max(0, -left), min(side, width - left)):
             place = edge + (h * side + w) * LANES
-            if 0 <= top + h < height and 0 <= left + w < width:
-                at = corner + (h * width + w) * channels
-                store(scratch, place, load(pixels, at))
-            else:
-                store(scratch, place, zero(scratch))
+            store(scratch, place, load(pixels, corner + (h * width + w) * channels))
     return scratch, edge, LANES, side * LANES
