@@ -232,6 +232,30 @@ def test_few_filters_and_many_take_different_ways_to_the_same_values(
         assert largest(ours - theirs) <= 3e-5 * largest(theirs)
 
 
+LARGE = {
+    "winograd, each thread its tiles": (20, 16, 16, (16, 16), (3, 3), 1, 1, 1, 1),
+    "winograd, each thread its filters": (2, 64, 96, (8, 8), (3, 3), 1, 1, 1, 1),
+    "one pixel a window": (16, 32, 32, (16, 16), (1, 1), 1, 0, 1, 1),
+    "direct": (8, 16, 32, (16, 16), (3, 3), 2, 1, 1, 1),
+    "few filters": (8, 8, 3, (32, 32), (3, 3), 1, 1, 1, 1),
+    "depthwise": (8, 32, 32, (16, 16), (3, 3), 1, 1, 1, 32),
+}
+
+
+@pytest.mark.skipif(not COMPILED, reason="as slow as it is large")
+@pytest.mark.parametrize("shape", LARGE)
+def test_threads_add_up_to_what_one_computes(shape, monkeypatch):
+    """Shapes of which each of three threads, or of two, has a share of its own."""
+    case = problem(LARGE[shape], "float32")
+    wanted = three(plain, *(a.astype(float) for a in case[:3]), *case[3:])
+    for threads in (1, 3):
+        monkeypatch.setattr("tinytl_kernels.threads._chosen", threads)
+        with use_kernels("cpu"):
+            got = three(kernels_for(case[0]), *case)
+        for ours, theirs in zip(got, wanted, strict=True):
+            assert largest(ours - theirs) <= 3e-5 * largest(theirs)
+
+
 # -- where Winograd's matrices come from -----------------------------------------------
 
 POINTS = {2: (0, 1, -1), 4: (0, 1, -1, 2, -2)}
