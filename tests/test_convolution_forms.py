@@ -12,7 +12,6 @@ pytest.importorskip("numba")
 from tinytl_kernels import kernels_for, plain, use_kernels
 from tinytl_kernels.cpu import direct, tiles, winograd, winograd_loops
 from tinytl_kernels.cpu.layout import is_channels_last
-from tinytl_kernels.cpu.simd import lanes
 from tinytl_kernels.shapes import window
 
 # images, channels, filters, (H, W), kernel, stride, padding, dilation, groups
@@ -290,39 +289,18 @@ def inverse(a):
     return a[:, n:]
 
 
-def matrix_of(function, points, inputs, outputs):
+def matrix_of(function, points, inputs):
     """The matrix that a function of tiles.py applies, column by column."""
-    width = lanes(np.float32)
-    columns = []
-    for k in range(inputs):
-        line = np.zeros((inputs, width), np.float32)
-        line[k] = 1
-        out = np.zeros((outputs, width), np.float32)
-        apply(function, points, line.reshape(-1), out.reshape(-1), width)
-        columns.append(out[:, 0])
-    return np.array(columns, dtype=float).T
-
-
-def apply(function, points, line, out, width):
-    if COMPILED:
-        import numba
-
-        @numba.njit
-        def call(line, out):
-            function(points, line, 0, width, out, 0, width)
-
-        call(line, out)
-    else:
-        function(points, line, 0, width, out, 0, width)
+    return np.array([function(points, column) for column in np.eye(inputs)]).T
 
 
 @pytest.mark.parametrize("m", [2, 4])
 def test_the_transforms_come_from_interpolation_at_their_points(m):
     """Up to the scale of each point, which two of the matrices may share freely."""
     a_t, g, b_t = (np.array(x, dtype=float) for x in toom_cook(m))
-    ours_a = matrix_of(tiles.outputs, m + 2, m + 2, m)
-    ours_g = matrix_of(tiles.filters, m + 2, 3, m + 2)
-    ours_b = matrix_of(tiles.inputs, m + 2, m + 2, m + 2)
+    ours_a = matrix_of(tiles.outputs, m + 2, m + 2)
+    ours_g = matrix_of(tiles.filters, m + 2, 3)
+    ours_b = matrix_of(tiles.inputs, m + 2, m + 2)
     for point in range(m + 2):
         ours = np.einsum("i,j,k->ijk", ours_a[:, point], ours_g[point], ours_b[point])
         theirs = np.einsum("i,j,k->ijk", a_t[:, point], g[point], b_t[point])
@@ -331,8 +309,8 @@ def test_the_transforms_come_from_interpolation_at_their_points(m):
 
 def test_three_products_make_a_line_of_two_pixels():
     """sum_k A[k,i] G[k,u] B[k,j] is 1 where output i sees input j through weight u."""
-    a_t = matrix_of(tiles.outputs, 3, 3, 2)
-    g, b_t = matrix_of(tiles.filters, 3, 3, 3), matrix_of(tiles.inputs, 3, 2, 3)
+    a_t = matrix_of(tiles.outputs, 3, 3)
+    g, b_t = matrix_of(tiles.filters, 3, 3), matrix_of(tiles.inputs, 3, 2)
     i, u, j = np.indices((2, 3, 2))
     np.testing.assert_array_equal(
         np.einsum("ik,ku,kj->iuj", a_t, g, b_t), j == i + u - 1
@@ -341,11 +319,11 @@ def test_three_products_make_a_line_of_two_pixels():
 
 @pytest.mark.parametrize(("points", "m"), [(3, 2), (4, 2), (6, 4)])
 def test_transposed_transforms_are_the_transposes(points, m):
-    forward = matrix_of(tiles.outputs, points, points, m)
-    back = matrix_of(tiles.outputs_transposed, points, m, points)
+    forward = matrix_of(tiles.outputs, points, points)
+    back = matrix_of(tiles.outputs_transposed, points, m)
     np.testing.assert_allclose(back, forward.T, atol=1e-7)
-    forward = matrix_of(tiles.filters, points, 3, points)
-    back = matrix_of(tiles.filters_transposed, points, points, 3)
+    forward = matrix_of(tiles.filters, points, 3)
+    back = matrix_of(tiles.filters_transposed, points, points)
     np.testing.assert_allclose(back, forward.T, atol=1e-7)
 
 

@@ -186,7 +186,6 @@ def _convolve(
     """Convolution with w read in this order: start, steps of filter, channel, tap."""
     y = empty((len(x), *out, by.filters), np.float32)
     area = by.points**2
-    spare = 2 * area * LANES
     depth = min(by.channels, loops.DEPTH) if by.deep else by.channels
     filters = area * loops.apart(depth * by.width)
     weights = np.ascontiguousarray(w).reshape(-1)
@@ -199,12 +198,12 @@ def _convolve(
             order,
             packed,
             by,
-            scratch=(spare, np.float32),
+            scratch=(loops.ROOM, np.float32),
             work=len(weights) * area // 8,
         )
     block = area * loops.apart(by.rows * by.channels)
     products = area * loops.apart(by.rows * by.width)
-    room = block + products + spare + (filters if by.deep else 0)
+    room = block + products + loops.ROOM + (filters if by.deep else 0)
     run(
         loops.convolve,
         by.panels if by.deep else math.ceil(by.number / by.rows),
@@ -246,7 +245,6 @@ def conv_dw(x: Array, gy: Array, window: Window) -> Array:
         by = by._replace(rows=min(128, by.number))
     gw = np.empty((filters, channels, 3, 3), np.float32)
     area = by.points**2
-    spare = 2 * area * LANES
     sums = area * loops.apart(channels * by.width)
     parts = 1 if by.deep else max(1, min(get_num_threads(), by.number // by.rows))
     total = workspace("sums", 0 if by.deep else parts * by.panels * sums, np.float32)
@@ -261,7 +259,10 @@ def conv_dw(x: Array, gy: Array, window: Window) -> Array:
         parts,
         gw.reshape(-1),
         by,
-        scratch=(block + panel_size + spare + (sums if by.deep else 0), np.float32),
+        scratch=(
+            block + panel_size + loops.ROOM + (sums if by.deep else 0),
+            np.float32,
+        ),
         work=_work(by, area),
     )
     if not by.deep:
@@ -272,7 +273,7 @@ def conv_dw(x: Array, gy: Array, window: Window) -> Array:
             parts,
             gw.reshape(-1),
             by,
-            scratch=(spare, np.float32),
+            scratch=(loops.ROOM, np.float32),
             work=gw.size * area // 8,
         )
     return gw

@@ -1,4 +1,6 @@
-"""The loops of Winograd's convolution; winograd.py and tiles.py tell what they do.
+"""The loops of Winograd's convolution; winograd.py tells what they do, and why.
+
+Transforms are told in tiles.py, as formulas, and made of instructions in transform.py.
 
 Matrices, one for each of the points^2 points k:
 
@@ -18,10 +20,12 @@ from .compiled import as_written, inlined
 from .product import high, multiply
 from .simd import fetch, lanes, load, store, turn, zero
 from .tiles import INPUTS, OUTPUTS, POINTS, TAPS
+from .transform import transform
 
 LANES = lanes(np.float32)
 DEPTH = 256  # channels of filters in the cache, where only one panel is
 AHEAD = 2  # channels by which sums are asked for before they are needed
+ROOM = max(36, LANES) * LANES  # for a tile of vectors, or for as many as are turned
 
 
 def apart(size: int) -> int:
@@ -30,6 +34,13 @@ def apart(size: int) -> int:
 
 
 _apart, _high = as_written(apart), as_written(high)
+
+# Of tiles, from their columns and rows to those of the new tile.
+_to_inputs = transform(tiles.inputs, INPUTS)
+_to_outputs = transform(tiles.outputs, POINTS)
+_from_outputs = transform(tiles.outputs_transposed, OUTPUTS)
+_to_filters = transform(tiles.filters, TAPS)
+_from_filters = transform(tiles.filters_transposed, POINTS)
 
 
 @as_written
@@ -57,7 +68,7 @@ def convolve(first, last, scratch, x, w, order, packed, bias, y, by):  # type: i
             for begin in range(0, by.channels, depth):
                 stop = min(begin + depth, by.channels)
                 if by.deep:
-                    u = (scratch, spare + 2 * area * LANES, u_step)
+                    u = (scratch, spare + ROOM, u_step)
                     _panel(q, begin, stop, w, order, u, scratch, spare, by)
                 for k in range(area):
                     a = (scratch, v[1] + k * v[2] + begin, by.channels, 1)
@@ -106,7 +117,7 @@ def weight_sums(first, last, scratch, x, gy, total, parts, gw, by):  # type: ign
             for q in range(panels[0], panels[1]):
                 s = (total, (part * by.panels + q) * area * s_step, s_step)
                 if by.deep:
-                    s = (scratch, spare + 2 * area * LANES, s_step)
+                    s = (scratch, spare + ROOM, s_step)
                 _gradients(start, end, q, gy, g, scratch, spare, by)
                 for k in range(area):
                     a = (scratch, v[1] + k * v[2], 1, by.channels)
@@ -131,37 +142,6 @@ def transform_sums(first, last, scratch, total, parts, gw, by):  # type: ignore[
 # -- from images and filters to matrices, and back -------------------------------------
 
 
-@inlined
-def _both(along, points, before, after, line, between, out):  # type: ignore[no-untyped-def]
-    """Apply a function of tiles.py to the columns of a tile, then to its rows.
-
-    before, after: sizes of a line in each form; numbers here, so that the compiler can
-    write out the loops over columns and rows, three times as fast as going round them.
-    line: the tile, steps to the right and down. between: room for a tile. out: the new
-    tile, steps down and to the right.
-    """
-    if points == POINTS[0]:
-        _apply(along, POINTS[0], (before[0], after[0]), line, between, out)
-    elif points == POINTS[1]:
-        _apply(along, POINTS[1], (before[1], after[1]), line, between, out)
-    else:
-        _apply(along, POINTS[2], (before[2], after[2]), line, between, out)
-
-
-@inlined
-def _apply(along, points, size, line, between, out):  # type: ignore[no-untyped-def]
-    """``_both`` for one form: size has the columns before and the rows after."""
-    a, i, right, down = line
-    scratch, spare = between
-    b, j, next_row, next_one = out
-    for k in range(size[0]):
-        column = spare + k * LANES
-        along(points, a, i + k * right, down, scratch, column, size[0] * LANES)
-    for k in range(size[1]):
-        row = spare + k * size[0] * LANES
-        along(points, scratch, row, LANES, b, j + k * next_row, next_one)
-
-
 @as_written
 def _panel(q, begin, stop, w, order, u, scratch, spare, by):  # type: ignore[no-untyped-def]
     """G w G^T of the filters of panel q, channels begin..stop-1, lanes of them at once.
@@ -183,38 +163,35 @@ def _panel(q, begin, stop, w, order, u, scratch, spare, by):  # type: ignore[no-
                     for k in range(9):
                         scratch[spare + k * LANES + lane] = w[at + lane * f_step + k]
             to = (u[0], u[1] + (c - begin) * by.width + f, side * u[2], u[2])
-            between = (scratch, spare + 9 * LANES)
-            _both(tiles.filters, side, TAPS, POINTS, taps, between, to)
+            _to_filters(side, taps, to)
 
 
 @as_written
 def _inputs(start, end, x, v, scratch, spare, by):  # type: ignore[no-untyped-def]
     """B^T d B of tiles start..end-1."""
     side, pixels = by.points, x.reshape(-1)
-    edge = spare + side * side * LANES
     for t in range(start, end):
         n, top, left = _corner(t, by)
         top, left = top - by.top, left - by.left
         for c in range(0, by.channels, LANES):
             window = (n, top, left, by.reach)
-            tile = _tile(pixels, x.shape, window, c, c == 0, scratch, edge)
+            tile = _tile(pixels, x.shape, window, c, c == 0, scratch, spare)
             to = (v[0], v[1] + (t - start) * by.channels + c, side * v[2], v[2])
-            _both(tiles.inputs, side, INPUTS, POINTS, tile, (scratch, spare), to)
+            _to_inputs(side, tile, to)
 
 
 @as_written
 def _gradients(start, end, q, gy, g, scratch, spare, by):  # type: ignore[no-untyped-def]
     """A gy A^T of tiles start..end-1, for the filters of panel q."""
-    side, along, pixels = by.points, tiles.outputs_transposed, gy.reshape(-1)
-    begin, edge = q * by.width, spare + side * side * LANES
+    side, pixels, begin = by.points, gy.reshape(-1), q * by.width
     for t in range(start, end):
         n, top, left = _corner(t, by)
         for f in range(begin, min(begin + by.width, by.filters), LANES):
             window = (n, top, left, by.m)
-            tile = _tile(pixels, gy.shape, window, f, f == begin, scratch, edge)
+            tile = _tile(pixels, gy.shape, window, f, f == begin, scratch, spare)
             at = g[1] + (t - start) * by.width + f - begin
             to = (g[0], at, side * g[2], g[2])
-            _both(along, side, OUTPUTS, POINTS, tile, (scratch, spare), to)
+            _from_outputs(side, tile, to)
 
 
 @as_written
@@ -222,8 +199,7 @@ def _outputs(start, end, q, p, y, scratch, spare, by):  # type: ignore[no-untype
     """A^T p A of tiles start..end-1, to their pixels of y."""
     m, side = by.m, by.points
     height, width, filters = y.shape[1:]
-    pixels, between = y.reshape(-1), (scratch, spare)
-    edge = spare + side * side * LANES
+    pixels = y.reshape(-1)
     for t in range(start, end):
         n, top, left = _corner(t, by)
         rows, columns = min(m, height - top), min(m, width - left)
@@ -235,12 +211,12 @@ def _outputs(start, end, q, p, y, scratch, spare, by):  # type: ignore[no-untype
             if whole:
                 out = (pixels, to, width * filters, filters)
             else:
-                out = (scratch, edge, m * LANES, LANES)
-            _both(tiles.outputs, side, POINTS, OUTPUTS, tile, between, out)
+                out = (scratch, spare, m * LANES, LANES)
+            _to_outputs(side, tile, out)
             if not whole:
                 for k in range(rows * columns):
                     i, j = k // columns, k % columns
-                    value = load(scratch, edge + (i * m + j) * LANES)
+                    value = load(scratch, spare + (i * m + j) * LANES)
                     store(pixels, to + (i * width + j) * filters, value)
 
 
@@ -251,10 +227,9 @@ def _weights(q, s, part_step, parts, gw, scratch, spare, by):  # type: ignore[no
     Lanes of taps are turned to taps of filters, 16 numbers of each if so many fit: what
     is behind the 9 is where the next channel's taps will be written.
     """
-    side, along = by.points, tiles.filters_transposed
+    side = by.points
     sums = (scratch, spare, LANES, side * LANES)
     taps = (scratch, spare, 3 * LANES, LANES)
-    between = (scratch, spare + side * side * LANES)
     for f in range(0, min(by.width, by.filters - q * by.width), LANES):
         for c in range(by.channels):
             for k in range(side * side):
@@ -266,7 +241,7 @@ def _weights(q, s, part_step, parts, gw, scratch, spare, by):  # type: ignore[no
                     total = total + load(s[0], other)
                     fetch(s[0], other + AHEAD * by.width)
                 store(scratch, spare + k * LANES, total)
-            _both(along, side, POINTS, TAPS, sums, between, taps)
+            _from_filters(side, sums, taps)
             tap, step = (q * by.width + f) * by.channels * 9 + c * 9, by.channels * 9
             if LANES >= 9 and c * 9 + LANES <= step:
                 turn(gw, tap, step, scratch, spare, LANES)
@@ -284,7 +259,7 @@ def _corner(t, by):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _tile(pixels, shape, window, c, first, scratch, edge):  # type: ignore[no-untyped-def]
+def _tile(pixels, shape, window, c, first, scratch, spare):  # type: ignore[no-untyped-def]
     """A vector of channels of side x side pixels: array, place, steps right and down.
 
     A tile that reaches over the edge of the image is copied, with zeros outside, which
@@ -297,9 +272,9 @@ def _tile(pixels, shape, window, c, first, scratch, edge):  # type: ignore[no-un
         return pixels, corner, channels, width * channels
     if first:
         for k in range(side * side):
-            store(scratch, edge + k * LANES, zero(scratch))
+            store(scratch, spare + k * LANES, zero(scratch))
     for h in range(max(0, -top), min(side, height - top)):
         for w in range(max(0, -left), min(side, width - left)):
-            place = edge + (h * side + w) * LANES
+            place = spare + (h * side + w) * LANES
             store(scratch, place, load(pixels, corner + (h * width + w) * channels))
-    return scratch, edge, LANES, side * LANES
+    return scratch, spare, LANES, side * LANES

@@ -1,0 +1,115 @@
+"""Tiles of vectors transformed in registers, by the formulas of tiles.py.
+
+The formulas are applied when the loop around them is compiled, to values that stand for
+vectors: each sum or product that they compute becomes an instruction. So a tile is read
+once and written once, without a loop, and what is between is up to the compiler.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.extending import intrinsic
+
+from .simd import BITS, FUSED, address, compiled_as, load, read, spread, store, write
+from .tiles import FORMS, Line
+
+Along = Callable[[int, Line], Line]
+
+
+def transform(along: Along, sizes: tuple[int, ...]) -> Any:
+    """The function for kernels that applies `along` to the columns and rows of a tile.
+
+    Args:
+        along: a function of tiles.py.
+        sizes: the length of the lines it is given, in each of the FORMS.
+    """
+
+    @intrinsic
+    def emitted(typing: Any, points: Any, tile: Any, out: Any) -> Any:
+        def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            def corner(kind: Any, value: Any) -> tuple[Any, ...]:
+                array, start, *steps = cgutils.unpack_tuple(builder, value)
+                return address(context, builder, kind[0], array, start), *steps
+
+            scalar = context.get_value_type(tile[0].dtype)
+            vector = ir.VectorType(scalar, BITS // tile[0].dtype.bitwidth)
+            old, new = corner(tile, args[1]), corner(out, args[2])
+            for form, size in zip(FORMS, sizes, strict=True):
+                this = builder.icmp_signed("==", args[0], args[0].type(form))
+                with builder.if_then(this):
+                    columns = _read(builder, old, size, vector)
+                    _write(builder, new, _transformed(along, form, columns))
+            return context.get_dummy_value()
+
+        return types.void(types.intp, tile, out), emit
+
+    @compiled_as(emitted)
+    def function(points: int, tile: tuple[Any, ...], out: tuple[Any, ...]) -> None:
+        """Transform a tile.
+
+        Args:
+            points: names the form.
+            tile: flat array, place of the first vector, steps to the right and down.
+            out: flat array, place of the first vector, steps down and to the right.
+        """
+        (a, i, right, down), (b, j, next_row, next_one) = tile, out
+        side = range(sizes[FORMS.index(points)])
+        columns = ([load(a, i + k * right + r * down) for r in side] for k in side)
+        for r, row in enumerate(_transformed(along, points, columns)):
+            for k, value in enumerate(row):
+                store(b, j + r * next_row + k * next_one, value)
+
+    return function
+
+
+def _transformed(along: Along, points: int, columns: Iterable[Line]) -> Iterator[Line]:
+    """Rows of the new tile, from columns of the old one: computed when asked for."""
+    between = [along(points, column) for column in columns]
+    return (along(points, row) for row in zip(*between, strict=True))
+
+
+def _read(builder: Any, tile: Any, size: int, vector: Any) -> Iterator[Line]:
+    """Emit: the columns of a tile, each when asked for: no tile fits into registers."""
+    start, right, down = tile
+    for k in range(size):
+        top = _at(builder, start, right, k)
+        places = [_at(builder, top, down, r) for r in range(size)]
+        yield [Value(builder, read(builder, place, vector)) for place in places]
+
+
+def _write(builder: Any, tile: Any, rows: Iterable[Line]) -> None:
+    """Emit: put the rows to a tile."""
+    start, next_row, next_one = tile
+    for r, row in enumerate(rows):
+        first = _at(builder, start, next_row, r)
+        for k, value in enumerate(row):
+            write(builder, _at(builder, first, next_one, k), value.vector)
+
+
+def _at(builder: Any, start: Any, step: Any, k: int) -> Any:
+    """Emit: the place that lies k steps behind `start`."""
+    return builder.gep(start, [builder.mul(step, step.type(k))])
+
+
+class Value:
+    """A vector of the program that is being compiled; computing with it emits code."""
+
+    def __init__(self, builder: Any, vector: Any):
+        self.builder, self.vector = builder, vector
+
+    def __add__(self, other: "Value") -> "Value":
+        return self._emit("fadd", self.vector, other.vector)
+
+    def __sub__(self, other: "Value") -> "Value":
+        return self._emit("fsub", self.vector, other.vector)
+
+    def __rmul__(self, number: float) -> "Value":
+        kind = self.vector.type
+        factor = spread(self.builder, kind.element(float(number)), kind)
+        return self._emit("fmul", factor, self.vector)
+
+    def _emit(self, instruction: str, *vectors: Any) -> "Value":
+        made = getattr(self.builder, instruction)(*vectors, flags=FUSED)
+        return Value(self.builder, made)
