@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("numba")
 
 from tinytl_kernels import kernels_for, plain, use_kernels
-from tinytl_kernels.cpu import direct, tiles, winograd, winograd_loops
+from tinytl_kernels.cpu import direct, tiles, winograd
 from tinytl_kernels.cpu.layout import is_channels_last
 from tinytl_kernels.shapes import window
 
@@ -84,6 +84,12 @@ def largest(x):
     return np.abs(x).max()
 
 
+def assert_close(got, wanted, tolerance):
+    """Each array within `tolerance` times the largest number of what is wanted."""
+    for ours, theirs in zip(got, wanted, strict=True):
+        assert largest(ours - theirs) <= tolerance * largest(theirs)
+
+
 @pytest.mark.parametrize("name", ["exact", "cpu"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", SHAPES if COMPILED else BY_HAND)
@@ -96,7 +102,7 @@ def test_every_shape_equals_the_plain_set(shape, dtype, name):
     for ours, theirs in zip(got, wanted, strict=True):
         assert ours.dtype == dtype
         assert ours.shape == theirs.shape
-        assert largest(ours - theirs) <= tolerance * largest(theirs)
+    assert_close(got, wanted, tolerance)
 
 
 @pytest.mark.parametrize("name", ["exact", "cpu"])
@@ -183,8 +189,7 @@ def test_nothing_is_written_behind_an_output(shape, threads, monkeypatch):
             monkeypatch.setattr(module, "empty", guarded)
     case = problem(NARROW[shape], "float32")
     wanted = three(plain, *case)
-    for ours, theirs in zip(three(kernels, *case), wanted, strict=True):
-        assert largest(ours - theirs) <= 1e-4 * largest(theirs)
+    assert_close(three(kernels, *case), wanted, 1e-4)
     assert behind
     assert all((guard == 7).all() for guard in behind)
 
@@ -209,7 +214,7 @@ def test_float32_errors_are_a_stated_multiple_of_a_plain_sum():
 @pytest.mark.skipif(not COMPILED, reason="as slow as it is large")
 @pytest.mark.parametrize(
     ("images", "channels", "filters"),
-    [(1, 16, 16), (1, 16, 96), (3, winograd_loops.DEPTH + 16, 96), (25, 48, 96)],
+    [(1, 16, 16), (1, 16, 96), (3, winograd.DEPTH + 16, 96), (25, 48, 96)],
 )
 def test_few_filters_and_many_take_different_ways_to_the_same_values(
     images, channels, filters
@@ -227,8 +232,7 @@ def test_few_filters_and_many_take_different_ways_to_the_same_values(
     wanted = three(plain, *(a.astype(float) for a in (x, w, gy)), view, groups)
     with use_kernels("cpu"):
         got = three(kernels_for(x), x, w, gy, view, groups)
-    for ours, theirs in zip(got, wanted, strict=True):
-        assert largest(ours - theirs) <= 3e-5 * largest(theirs)
+    assert_close(got, wanted, 3e-5)
 
 
 LARGE = {
@@ -251,8 +255,7 @@ def test_threads_add_up_to_what_one_computes(shape, monkeypatch):
         monkeypatch.setattr("tinytl_kernels.threads._chosen", threads)
         with use_kernels("cpu"):
             got = three(kernels_for(case[0]), *case)
-        for ours, theirs in zip(got, wanted, strict=True):
-            assert largest(ours - theirs) <= 3e-5 * largest(theirs)
+        assert_close(got, wanted, 3e-5)
 
 
 # -- where Winograd's matrices come from -----------------------------------------------

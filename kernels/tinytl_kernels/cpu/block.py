@@ -9,7 +9,8 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils, types
 
-from .simd import BITS, FUSED, address, read, spread, write
+from .registers import behind, matrix, vector_of
+from .simd import FUSED, read, spread, write
 
 Tile = tuple[tuple[int, ...], int]  # its rows, one or two, and its column of vectors
 
@@ -32,17 +33,14 @@ def emitted(rows: int, halves: int) -> Any:
     def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         depth, *matrices, more = args[-5:]
         a, b, c, add = signature.args[-4:]
-        scalar = context.get_value_type(a[0].dtype)
-        vector = ir.VectorType(scalar, BITS // a[0].dtype.bitwidth)
         depths = cgutils.unpack_tuple(builder, depth)
-
-        def matrix(kind: Any, value: Any) -> tuple[Any, ...]:
-            array, start, *steps = cgutils.unpack_tuple(builder, value)
-            return address(context, builder, kind[0], array, start), *steps
-
-        left, right, out = map(matrix, (a, b, c), matrices)
-        first = matrix(add, more) if isinstance(add, types.BaseTuple) else None
-        sums = _sums(builder, vector, tiles, depths, left, right, first)
+        left, right, out = (
+            matrix(context, builder, kind, value)
+            for kind, value in zip((a, b, c), matrices, strict=True)
+        )
+        begins = isinstance(add, types.BaseTuple)
+        first = matrix(context, builder, add, more) if begins else None
+        sums = _sums(builder, vector_of(context, a), tiles, depths, left, right, first)
         if first is not None:
             _put(builder, tiles, sums, out, False)
         else:
@@ -77,7 +75,7 @@ def _sums(
         if first is not None:
             value = _get(builder, first, tile, vector)
         builder.store(value, total)
-    starts = [builder.gep(a, [_times(builder, a_row, i)]) for i in range(rows)]
+    starts = [behind(builder, a, a_row, i) for i in range(rows)]
     with (
         cgutils.for_range(builder, depths[0]) as outer,
         cgutils.for_range(builder, depths[1]) as inner,
@@ -141,12 +139,8 @@ def _pick(builder: Any, x: Any, y: Any, lanes: Any) -> Any:
     return builder.shuffle_vector(x, y, mask)
 
 
-def _at(builder: Any, matrix: Any, i: int, j: int, vector: Any) -> Any:
+def _at(builder: Any, rows: Any, i: int, j: int, vector: Any) -> Any:
     """Emit: the place of vector j in row i of (place of the first, step of rows)."""
-    start, step = matrix
-    row = builder.gep(start, [_times(builder, step, i)])
+    start, step = rows
+    row = behind(builder, start, step, i)
     return builder.gep(row, [ir.Constant(ir.IntType(64), j * vector.count)])
-
-
-def _times(builder: Any, step: Any, n: int) -> Any:
-    return builder.mul(step, ir.Constant(step.type, n))

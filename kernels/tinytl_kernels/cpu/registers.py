@@ -1,10 +1,11 @@
-"""Words to write instructions with: rows of vectors, registers, conditions.
+"""Words to write instructions with: rows of vectors, matrices, registers, conditions.
 
 Each function here writes instructions for the compiler, where it is called, in the
 place of computing something. Registers begin as places in memory; LLVM finds out that
 nobody needs their address.
 """
 
+import functools
 from typing import Any
 
 from llvmlite import ir
@@ -17,11 +18,9 @@ class Row:
     """Emit: the pixels of a row, or the taps of a filter; (array, start, step)."""
 
     def __init__(self, context: Any, builder: Any, kind: Any, value: Any):
-        array, start, self.step = cgutils.unpack_tuple(builder, value)
         self.builder = builder
-        self.first = address(context, builder, kind[0], array, start)
-        scalar = context.get_value_type(kind[0].dtype)
-        self.vector = ir.VectorType(scalar, BITS // kind[0].dtype.bitwidth)
+        self.first, self.step = matrix(context, builder, kind, value)
+        self.vector = vector_of(context, kind)
 
     def at(self, index: Any) -> Any:
         """Where pixel `index` lies."""
@@ -42,6 +41,23 @@ class Row:
         write(self.builder, place, value)
 
 
+def matrix(context: Any, builder: Any, kind: Any, value: Any) -> tuple[Any, ...]:
+    """Emit: (array, start, steps...), as the place it begins at, and the steps."""
+    array, start, *steps = cgutils.unpack_tuple(builder, value)
+    return address(context, builder, kind[0], array, start), *steps
+
+
+def vector_of(context: Any, kind: Any) -> Any:
+    """The vector of the numbers of (array, ...), as instructions take it."""
+    scalar = context.get_value_type(kind[0].dtype)
+    return ir.VectorType(scalar, BITS // kind[0].dtype.bitwidth)
+
+
+def behind(builder: Any, start: Any, step: Any, n: int) -> Any:
+    """Emit: the place that lies n steps behind `start`."""
+    return builder.gep(start, [builder.mul(step, constant(n))])
+
+
 def constant(n: int) -> Any:
     """A whole number, as instructions take it."""
     return ir.Constant(ir.IntType(64), n)
@@ -52,13 +68,13 @@ def below(builder: Any, index: Any, end: Any) -> Any:
     return builder.if_then(builder.icmp_unsigned("<", index, end))
 
 
-def equal(builder: Any, numbers: Any, wanted: tuple[int, int]) -> Any:
-    """Emit: what follows, where the two numbers are those wanted."""
+def equal(builder: Any, numbers: Any, wanted: tuple[int, ...]) -> Any:
+    """Emit: what follows, where the numbers are those wanted."""
     same = [
         builder.icmp_signed("==", n, constant(m))
         for n, m in zip(numbers, wanted, strict=True)
     ]
-    return builder.if_then(builder.and_(*same))
+    return builder.if_then(functools.reduce(builder.and_, same))
 
 
 def registers(builder: Any, vector: Any, count: int) -> Any:

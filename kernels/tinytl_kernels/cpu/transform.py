@@ -8,11 +8,11 @@ once and written once, without a loop, and what is between is up to the compiler
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.extending import intrinsic
 
-from .simd import BITS, FUSED, address, compiled_as, load, read, spread, store, write
+from .registers import behind, equal, matrix, vector_of
+from .simd import FUSED, compiled_as, load, read, spread, store, write
 from .tiles import FORMS, Line
 
 Along = Callable[[int, Line], Line]
@@ -29,17 +29,11 @@ def transform(along: Along, sizes: tuple[int, ...]) -> Any:
     @intrinsic
     def emitted(typing: Any, points: Any, tile: Any, out: Any) -> Any:
         def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            def corner(kind: Any, value: Any) -> tuple[Any, ...]:
-                array, start, *steps = cgutils.unpack_tuple(builder, value)
-                return address(context, builder, kind[0], array, start), *steps
-
-            scalar = context.get_value_type(tile[0].dtype)
-            vector = ir.VectorType(scalar, BITS // tile[0].dtype.bitwidth)
-            old, new = corner(tile, args[1]), corner(out, args[2])
+            old = matrix(context, builder, tile, args[1])
+            new = matrix(context, builder, out, args[2])
             for form, size in zip(FORMS, sizes, strict=True):
-                this = builder.icmp_signed("==", args[0], args[0].type(form))
-                with builder.if_then(this):
-                    columns = _read(builder, old, size, vector)
+                with equal(builder, args[:1], (form,)):
+                    columns = _read(builder, old, size, vector_of(context, tile))
                     _write(builder, new, _transformed(along, form, columns))
             return context.get_dummy_value()
 
@@ -74,8 +68,8 @@ def _read(builder: Any, tile: Any, size: int, vector: Any) -> Iterator[Line]:
     """Emit: the columns of a tile, each when asked for: no tile fits into registers."""
     start, right, down = tile
     for k in range(size):
-        top = _at(builder, start, right, k)
-        places = [_at(builder, top, down, r) for r in range(size)]
+        top = behind(builder, start, right, k)
+        places = [behind(builder, top, down, r) for r in range(size)]
         yield [Value(builder, read(builder, place, vector)) for place in places]
 
 
@@ -83,14 +77,9 @@ def _write(builder: Any, tile: Any, rows: Iterable[Line]) -> None:
     """Emit: put the rows to a tile."""
     start, next_row, next_one = tile
     for r, row in enumerate(rows):
-        first = _at(builder, start, next_row, r)
+        first = behind(builder, start, next_row, r)
         for k, value in enumerate(row):
-            write(builder, _at(builder, first, next_one, k), value.vector)
-
-
-def _at(builder: Any, start: Any, step: Any, k: int) -> Any:
-    """Emit: the place that lies k steps behind `start`."""
-    return builder.gep(start, [builder.mul(step, step.type(k))])
+            write(builder, behind(builder, first, next_one, k), value.vector)
 
 
 class Value:

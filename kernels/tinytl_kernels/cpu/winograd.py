@@ -86,6 +86,7 @@ Array = np.ndarray
 LANES = lanes(np.float32)
 NONE = np.empty(0, np.float32)  # no bias
 CACHE = 3 << 16  # numbers in a block of transformed tiles, as far as rows allow
+DEPTH = 256  # channels of a panel whose filters the cache holds until they are used
 
 
 def fits(dtype: np.dtype, channels: int, filters: int, window: Window) -> bool:
@@ -111,6 +112,7 @@ class Plan(NamedTuple):
     number: int  # of tiles in all images
     rows: int  # tiles in a block
     channels: int
+    depth: int  # so many are transformed at a time, where filters are
     filters: int
     width: int  # filters in a panel
     panels: int
@@ -150,7 +152,8 @@ def _plan(
         share = filled(math.ceil(number / threads), step)
         rows = min(max(64, fit // step * step), 256, share)
     panels = math.ceil(filters / width)
-    sizes = (channels, filters, width, panels)
+    depth = min(channels, DEPTH) if deep else channels
+    sizes = (channels, depth, filters, width, panels)
     return Plan(points, m, reach, *tiles[m], number, rows, *sizes, *padding, deep)
 
 
@@ -186,8 +189,7 @@ def _convolve(
     """Convolution with w read in this order: start, steps of filter, channel, tap."""
     y = empty((len(x), *out, by.filters), np.float32)
     area = by.points**2
-    depth = min(by.channels, loops.DEPTH) if by.deep else by.channels
-    filters = area * loops.apart(depth * by.width)
+    filters = area * loops.apart(by.depth * by.width)
     weights = np.ascontiguousarray(w).reshape(-1)
     packed = workspace("filters", 0 if by.deep else by.panels * filters, np.float32)
     if not by.deep:

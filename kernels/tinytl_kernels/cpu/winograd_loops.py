@@ -23,7 +23,6 @@ from .tiles import INPUTS, OUTPUTS, POINTS, TAPS
 from .transform import transform
 
 LANES = lanes(np.float32)
-DEPTH = 256  # channels of filters in the cache, where only one panel is
 AHEAD = 2  # channels by which sums are asked for before they are needed
 ROOM = max(36, LANES) * LANES  # for a tile of vectors, or for as many as are turned
 
@@ -47,7 +46,7 @@ _from_filters = transform(tiles.filters_transposed, POINTS)
 def convolve(first, last, scratch, x, w, order, packed, bias, y, by):  # type: ignore[no-untyped-def]
     """Blocks of tiles first..last-1; of a deep network, panels of filters instead.
 
-    A deep network's panels are transformed here, DEPTH channels at a time, and
+    A deep network's panels are transformed here, `depth` channels at a time, and
     multiplied before they have left the cache.
     """
     area, step = by.points**2, _high(by.width, LANES)
@@ -55,8 +54,7 @@ def convolve(first, last, scratch, x, w, order, packed, bias, y, by):  # type: i
     v = (scratch, 0, _apart(by.rows * by.channels))
     p = (scratch, area * v[2], _apart(by.rows * by.width))
     spare = p[1] + area * p[2]
-    depth = min(by.channels, DEPTH) if by.deep else by.channels
-    u_step = _apart(depth * by.width)
+    u_step = _apart(by.depth * by.width)
     blocks = (0, 1) if by.deep else (first, last)
     panels = (first, last) if by.deep else (0, by.panels)
     for block in range(blocks[0], blocks[1]):
@@ -65,8 +63,8 @@ def convolve(first, last, scratch, x, w, order, packed, bias, y, by):  # type: i
         _inputs(start, end, x, v, scratch, spare, by)
         for q in range(panels[0], panels[1]):
             u = (packed, q * area * u_step, u_step)
-            for begin in range(0, by.channels, depth):
-                stop = min(begin + depth, by.channels)
+            for begin in range(0, by.channels, by.depth):
+                stop = min(begin + by.depth, by.channels)
                 if by.deep:
                     u = (scratch, spare + ROOM, u_step)
                     _panel(q, begin, stop, w, order, u, scratch, spare, by)
