@@ -94,13 +94,16 @@ def test_a_resumed_run_is_bit_equal(method, tmp_path):
 def test_a_killed_run_is_resumed_bit_for_bit(tmp_path):
     """SIGKILL in the middle of an epoch; the next start carries on where it can."""
     code = textwrap.dedent("""
-        import sys, json
+        import sys, json, time
         sys.path.insert(0, sys.argv[2])
         from test_transfer_training import run, images, bits
         from pathlib import Path
         r = run(epochs=6)
-        r.train(images(5), every=1, checkpoint=Path(sys.argv[1]),
-                tick=lambda e: print(e.number, flush=True))
+        def tick(epoch):
+            print(epoch.number, flush=True)
+            if epoch.number == int(sys.argv[3]):
+                time.sleep(60)
+        r.train(images(5), every=1, checkpoint=Path(sys.argv[1]), tick=tick)
         print(json.dumps([vars(e) for e in r.epochs]))
     """)
     command = [
@@ -110,14 +113,14 @@ def test_a_killed_run_is_resumed_bit_for_bit(tmp_path):
         str(tmp_path / "run"),
         os.path.dirname(__file__),
     ]
-    first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    first = subprocess.Popen([*command, "3"], stdout=subprocess.PIPE, text=True)
     for line in first.stdout:
         if line.strip() == "2":
             first.send_signal(signal.SIGKILL)
             break
     first.wait()
     first.stdout.close()
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run([*command, "-1"], capture_output=True, text=True, check=True)
     lines = done.stdout.splitlines()
     assert int(lines[0]) in (3, 4)
     whole = run(epochs=6)
