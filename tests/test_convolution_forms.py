@@ -54,10 +54,20 @@ SHAPES = {
     "winograd, more images than filters": (40, 16, 16, (2, 2), (3, 3), 1, 1, 1, 1),
     "winograd, no padding": (1, 32, 16, (7, 10), (3, 3), 1, 0, 1, 1),
     "winograd, wide padding": (1, 16, 48, (5, 3), (3, 3), 1, 2, 1, 1),
+    "winograd, vectors that overlap": (3, 24, 40, (9, 6), (3, 3), 1, 1, 1, 1),
+    "winograd, deep, vectors that overlap": (1, 19, 18, (3, 3), (3, 3), 1, 1, 1, 1),
+    "winograd, groups": (3, 32, 80, (5, 6), (3, 3), 1, 1, 1, 2),
+    "winograd, groups that overlap": (2, 57, 84, (6, 7), (3, 3), 1, 1, 1, 3),
+    "winograd, few channels a group": (2, 32, 64, (6, 6), (3, 3), 1, 1, 1, 8),
 }
 BY_HAND = {
     name: SHAPES[name]
-    for name in ("odd everything", "few filters, one register", "winograd, 2 x 2")
+    for name in (
+        "odd everything",
+        "few filters, one register",
+        "winograd, 2 x 2",
+        "winograd, deep, vectors that overlap",
+    )
 }
 COMPILED = os.environ.get("NUMBA_DISABLE_JIT") != "1"
 
@@ -238,6 +248,8 @@ def test_few_filters_and_many_take_different_ways_to_the_same_values(
 LARGE = {
     "winograd, each thread its tiles": (20, 16, 16, (16, 16), (3, 3), 1, 1, 1, 1),
     "winograd, each thread its filters": (2, 64, 96, (8, 8), (3, 3), 1, 1, 1, 1),
+    "winograd, filters that overlap": (2, 60, 91, (8, 8), (3, 3), 1, 1, 1, 1),
+    "winograd, groups": (20, 32, 32, (16, 16), (3, 3), 1, 1, 1, 8),
     "one pixel a window": (16, 32, 32, (16, 16), (1, 1), 1, 0, 1, 1),
     "direct": (8, 16, 32, (16, 16), (3, 3), 2, 1, 1, 1),
     "few filters": (8, 8, 3, (32, 32), (3, 3), 1, 1, 1, 1),

@@ -1,11 +1,12 @@
 """Which form of convolution serves which shape: the first one here that fits.
 
     depthwise   as many groups as channels and filters
-    winograd    3 x 3 windows side by side (stride 1), float32, channels and filters in
-                whole vectors
+    grouped     other groups, where Winograd's form serves them, or a few together
+    winograd    3 x 3 windows side by side (stride 1), float32, channels and filters
+                that fill a vector
     narrow      few filters and long rows (stride 1): a register holds pixels; towards
                 x, few channels
-    direct      everything else
+    direct      everything else; groups one by one
 
 The order is measured, not derived: see docs/kernels.md.
 """
@@ -16,7 +17,7 @@ from types import ModuleType
 import numpy as np
 
 from ..shapes import Window
-from . import depthwise, direct, narrow, winograd
+from . import depthwise, direct, grouped, narrow, winograd
 from .norm import add_per_channel
 
 Array = np.ndarray
@@ -57,28 +58,30 @@ def convolve(
     groups: int,
     bias: Array | None = None,
 ) -> Array:
-    """The kernel of this name from the first form that fits, group by group.
+    """The kernel of this name from the first form that fits.
 
     The `bias` of a conv is added where its sums are made; in a pass of its own where
-    there are groups.
+    channels are few and groups many.
     """
-    if bias is not None and groups > 1:
-        return add_per_channel(convolve(kernel, forms, a, b, window, groups), bias)
     filters = b.shape[1] if kernel == "conv_dw" else len(b)
     channels = b.shape[1] * groups if kernel == "conv_dx" else a.shape[1]
-    if groups == channels == filters > 1:
-        return getattr(depthwise, kernel)(a, b, window)
     sizes, slid = (channels // groups, filters // groups), window
     if kernel == "conv_dx" and window.stride == (1, 1):  # a convolution back
         sizes, slid = sizes[::-1], window.turned()
-    form = next(form for form in forms if form.fits(a.dtype, *sizes, slid))
-    function = getattr(form, kernel)
+    given = () if bias is None else (bias,)
     if groups == 1:
-        return function(a, b, window, *(() if bias is None else (bias,)))
-    parts = zip(
-        np.split(a, groups, axis=1),
-        np.split(b, groups, axis=1 if kernel == "conv_dw" else 0),
-        strict=True,
-    )
-    outputs = [function(one, other, window) for one, other in parts]
-    return np.concatenate(outputs, axis=0 if kernel == "conv_dw" else 1)
+        form = next(form for form in forms if form.fits(a.dtype, *sizes, slid))
+        return getattr(form, kernel)(a, b, window, *given)
+    if groups == channels == filters:
+        y = getattr(depthwise, kernel)(a, b, window)
+    elif winograd in forms and grouped.fits(a.dtype, groups, *sizes, slid):
+        return getattr(grouped, kernel)(a, b, window, groups, *given)
+    else:
+        parts = zip(
+            np.split(a, groups, axis=1),
+            np.split(b, groups, axis=1 if kernel == "conv_dw" else 0),
+            strict=True,
+        )
+        outputs = [convolve(kernel, forms, *pair, window, 1) for pair in parts]
+        y = np.concatenate(outputs, axis=0 if kernel == "conv_dw" else 1)
+    return y if bias is None else add_per_channel(y, bias)

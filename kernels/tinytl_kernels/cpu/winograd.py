@@ -78,7 +78,7 @@ from ..shapes import Pair, Window
 from ..threads import PRODUCTS, get_num_threads, run, workspace
 from . import winograd_loops as loops
 from .layout import channels_last, images
-from .product import TALL, bias_row, filled, high, panel
+from .product import TALL, filled, high, panel
 from .simd import lanes
 
 Array = np.ndarray
@@ -91,13 +91,12 @@ DEPTH = 256  # channels of a panel whose filters the cache holds until they are 
 
 def fits(dtype: np.dtype, channels: int, filters: int, window: Window) -> bool:
     """Whether this form can compute the convolution."""
-    step = max(LANES, TALL)  # whole vectors, and whole blocks of a product
     return (
         dtype == np.float32
         and window.kernel == (3, 3)
         and window.stride == window.dilation == (1, 1)
         and all(0 <= p <= 2 for p in window.padding)
-        and channels % step == filters % step == 0
+        and min(channels, filters) >= LANES
     )
 
 
@@ -111,7 +110,8 @@ class Plan(NamedTuple):
     across: int
     number: int  # of tiles in all images
     rows: int  # tiles in a block
-    channels: int
+    seen: int  # channels
+    channels: int  # filled up to whole vectors: the last one overlaps
     depth: int  # so many are transformed at a time, where filters are
     filters: int
     width: int  # filters in a panel
@@ -119,6 +119,7 @@ class Plan(NamedTuple):
     top: int  # padding
     left: int
     deep: bool
+    before: Pair = (0, 0)  # channels of x and of y that belong to other groups
 
 
 def plan(count: int, channels: int, filters: int, out: Pair, padding: Pair) -> Plan:
@@ -143,6 +144,7 @@ def _plan(
         points, reach, padding = 3, 2, (0, 0)
     number = count * math.prod(tiles[m])
     deep = filters > number
+    seen, channels = channels, filled(channels, max(LANES, TALL))
     width = panel(filters, np.float32)
     step = high(width, LANES)
     if deep:
@@ -153,29 +155,31 @@ def _plan(
         rows = min(max(64, fit // step * step), 256, share)
     panels = math.ceil(filters / width)
     depth = min(channels, DEPTH) if deep else channels
-    sizes = (channels, depth, filters, width, panels)
+    sizes = (seen, channels, depth, filters, width, panels)
     return Plan(points, m, reach, *tiles[m], number, rows, *sizes, *padding, deep)
 
 
-def conv(x: Array, w: Array, window: Window, b: Array | None = None) -> Array:
+def conv(
+    x: Array, w: Array, window: Window, b: Array | None = None, groups: int = 1
+) -> Array:
     """y[n,f,i,j] = b[f] + sum over c,u,v of w[f,c,u,v] * x[n, c, i-p+u, j-p+v].
 
-    Shapes. x (N,C,H,W), w (F,C,3,3), b (F,), all float32 -> (N,F,I,J), channels-last.
+    Shapes. x (N,C,H,W), w (F,C/G,3,3), b (F,), all float32 -> (N,F,I,J), channels-last.
     """
-    filters, channels = w.shape[:2]
+    filters, channels = len(w) // groups, w.shape[1]
     by = plan(len(x), channels, filters, window.out, window.padding)
-    return _convolve(x, w, (0, 9 * channels, 9, 1), window.out, by, b)
+    return _convolve(x, w, (0, 9 * channels, 9, 1), window.out, by, groups, b)
 
 
-def conv_dx(gy: Array, w: Array, window: Window) -> Array:
+def conv_dx(gy: Array, w: Array, window: Window, groups: int = 1) -> Array:
     """gx[n,c,h,w]: gy convolved with w turned by 180 degrees, channels for filters.
 
-    Shapes. gy (N,F,I,J), w (F,C,3,3), both float32 -> (N,C,H,W), channels-last.
+    Shapes. gy (N,F,I,J), w (F,C/G,3,3), both float32 -> (N,C,H,W), channels-last.
     """
-    filters, channels = w.shape[:2]
+    filters, channels = len(w) // groups, w.shape[1]
     padding = (2 - window.padding[0], 2 - window.padding[1])
     by = plan(len(gy), filters, channels, window.size, padding)
-    return _convolve(gy, w, (8, 9, 9 * channels, -1), window.size, by)
+    return _convolve(gy, w, (8, 9, 9 * channels, -1), window.size, by, groups)
 
 
 def _convolve(
@@ -184,24 +188,41 @@ def _convolve(
     order: tuple[int, int, int, int],
     out: Pair,
     by: Plan,
+    groups: int,
     b: Array | None = None,
 ) -> Array:
     """Convolution with w read in this order: start, steps of filter, channel, tap."""
-    y = empty((len(x), *out, by.filters), np.float32)
+    y = empty((len(x), *out, groups * by.filters), np.float32)
+    pixels, bias = channels_last(x), NONE if b is None else b
+    weights, biases = (np.ascontiguousarray(a).reshape(groups, -1) for a in (w, bias))
+    for g in range(groups):
+        part = by._replace(before=(g * by.seen, g * by.filters))
+        _convolve_group(pixels, weights[g], order, biases[g], y, part)
+    return images(y)
+
+
+def _convolve_group(
+    x: Array,
+    w: Array,
+    order: tuple[int, int, int, int],
+    bias: Array,
+    y: Array,
+    by: Plan,
+) -> None:
+    """The filters of one group, to their place in y."""
     area = by.points**2
     filters = area * loops.apart(by.depth * by.width)
-    weights = np.ascontiguousarray(w).reshape(-1)
     packed = workspace("filters", 0 if by.deep else by.panels * filters, np.float32)
     if not by.deep:
         run(
             loops.transform_filters,
             by.panels,
-            weights,
+            w,
             order,
             packed,
             by,
             scratch=(loops.ROOM, np.float32),
-            work=len(weights) * area // 8,
+            work=len(w) * area // 8,
         )
     block = area * loops.apart(by.rows * by.channels)
     products = area * loops.apart(by.rows * by.width)
@@ -209,17 +230,16 @@ def _convolve(
     run(
         loops.convolve,
         by.panels if by.deep else math.ceil(by.number / by.rows),
-        channels_last(x),
-        weights,
+        x,
+        w,
         order,
         packed,
-        NONE if b is None else bias_row(b, by.filters, np.float32),
+        bias,
         y,
         by,
         scratch=(room, np.float32),
         work=_work(by, area),
     )
-    return images(y)
 
 
 def _work(by: Plan, area: int) -> int:
@@ -233,33 +253,43 @@ def _work(by: Plan, area: int) -> int:
     return (transformed + products) * area * by.channels // 2
 
 
-def conv_dw(x: Array, gy: Array, window: Window) -> Array:
+def conv_dw(x: Array, gy: Array, window: Window, groups: int = 1) -> Array:
     """gw[f,c,u,v] = sum over n,i,j of gy[n,f,i,j] * x[n, c, i-p+u, j-p+v].
 
-    Each thread sums over its own tiles, or, if `deep`, over all of them for its own
-    filters.
-
-    Shapes. x (N,C,H,W), gy (N,F,I,J), both float32 -> (F,C,3,3).
+    Shapes. x (N,C,H,W), gy (N,F,I,J), both float32 -> (F,C/G,3,3).
     """
-    filters, channels = gy.shape[1], x.shape[1]
-    by = plan(len(x), channels, filters, window.out, window.padding)
+    filters, channels = gy.shape[1], x.shape[1] // groups
+    by = plan(len(x), channels, filters // groups, window.out, window.padding)
     if not by.deep:
         by = by._replace(rows=min(128, by.number))
     gw = np.empty((filters, channels, 3, 3), np.float32)
+    pixels, grads = channels_last(x), channels_last(gy)
+    for g, own in enumerate(gw.reshape(groups, -1)):
+        part = by._replace(before=(g * by.seen, g * by.filters))
+        _weight_sums(pixels, grads, own, part)
+    return gw
+
+
+def _weight_sums(x: Array, gy: Array, gw: Array, by: Plan) -> None:
+    """The gradients of one group's weights.
+
+    Each thread sums over its own tiles, or, if `deep`, over all of them for its own
+    filters.
+    """
     area = by.points**2
-    sums = area * loops.apart(channels * by.width)
+    sums = area * loops.apart(by.channels * by.width)
     parts = 1 if by.deep else max(1, min(get_num_threads(), by.number // by.rows))
     total = workspace("sums", 0 if by.deep else parts * by.panels * sums, np.float32)
-    block = area * loops.apart(by.rows * channels)
+    block = area * loops.apart(by.rows * by.channels)
     panel_size = area * loops.apart(by.rows * by.width)
     run(
         loops.weight_sums,
         by.panels if by.deep else parts,
-        channels_last(x),
-        channels_last(gy),
+        x,
+        gy,
         total,
         parts,
-        gw.reshape(-1),
+        gw,
         by,
         scratch=(
             block + panel_size + loops.ROOM + (sums if by.deep else 0),
@@ -273,9 +303,8 @@ def conv_dw(x: Array, gy: Array, window: Window) -> Array:
             by.panels,
             total,
             parts,
-            gw.reshape(-1),
+            gw,
             by,
             scratch=(loops.ROOM, np.float32),
             work=gw.size * area // 8,
         )
-    return gw

@@ -76,16 +76,16 @@ def convolve(first, last, scratch, x, w, order, packed, bias, y, by):  # type: i
                     multiply(rows, by.width, stop - begin, by.width, a, b, c, add)
             if len(bias):
                 c = (scratch, p[1] + one * p[2], by.width)
-                _add(rows, by.width, c, bias, q * by.width)
+                _add(rows, by.width, c, bias, q * by.width, by)
             _outputs(start, end, q, p, y, scratch, spare, by)
 
 
 @as_written
-def _add(rows, width, c, bias, start):  # type: ignore[no-untyped-def]
+def _add(rows, width, c, bias, start, by):  # type: ignore[no-untyped-def]
     """Add the biases of a panel to each row of c."""
     out, first, step = c
     for f in range(0, width, LANES):
-        value = load(bias, start + f)
+        value = load(bias, min(start + f, by.filters - LANES))
         for at in range(first + f, first + f + rows * step, step):
             store(out, at, load(out, at) + value)
 
@@ -150,14 +150,18 @@ def _panel(q, begin, stop, w, order, u, scratch, spare, by):  # type: ignore[no-
     start, f_step, c_step, tap_step = order
     side, behind = by.points, 4 - 4 * tap_step  # of the first tap: 0, or 8
     taps = (scratch, spare + behind * LANES, tap_step * LANES, 3 * tap_step * LANES)
+    whole = by.seen // LANES * LANES
     for f in range(0, by.width, LANES):
-        count = min(LANES, by.filters - q * by.width - f)
+        first = start + min(q * by.width + f, by.filters - LANES) * f_step - behind
         for c in range(begin, stop):
-            at = start + (q * by.width + f) * f_step + c * c_step - behind
-            if count == LANES >= 9 and at + (LANES - 1) * f_step + LANES <= len(w):
+            at = first + (c if c < whole else c - by.channels + by.seen) * c_step
+            if whole <= c < whole + by.channels - by.seen:  # seen before
+                for k in range(9):
+                    store(scratch, spare + k * LANES, zero(scratch))
+            elif LANES >= 9 and at + (LANES - 1) * f_step + LANES <= len(w):
                 turn(scratch, spare, LANES, w, at, f_step)
             else:
-                for lane in range(count):
+                for lane in range(LANES):
                     for k in range(9):
                         scratch[spare + k * LANES + lane] = w[at + lane * f_step + k]
             to = (u[0], u[1] + (c - begin) * by.width + f, side * u[2], u[2])
@@ -173,7 +177,8 @@ def _inputs(start, end, x, v, scratch, spare, by):  # type: ignore[no-untyped-de
         top, left = top - by.top, left - by.left
         for c in range(0, by.channels, LANES):
             window = (n, top, left, by.reach)
-            tile = _tile(pixels, x.shape, window, c, c == 0, scratch, spare)
+            place = by.before[0] + min(c, by.seen - LANES)
+            tile = _tile(pixels, x.shape, window, place, c == 0, scratch, spare)
             to = (v[0], v[1] + (t - start) * by.channels + c, side * v[2], v[2])
             _to_inputs(side, tile, to)
 
@@ -186,7 +191,8 @@ def _gradients(start, end, q, gy, g, scratch, spare, by):  # type: ignore[no-unt
         n, top, left = _corner(t, by)
         for f in range(begin, min(begin + by.width, by.filters), LANES):
             window = (n, top, left, by.m)
-            tile = _tile(pixels, gy.shape, window, f, f == begin, scratch, spare)
+            place = by.before[1] + min(f, by.filters - LANES)
+            tile = _tile(pixels, gy.shape, window, place, f == begin, scratch, spare)
             at = g[1] + (t - start) * by.width + f - begin
             to = (g[0], at, side * g[2], g[2])
             _from_outputs(side, tile, to)
@@ -201,10 +207,11 @@ def _outputs(start, end, q, p, y, scratch, spare, by):  # type: ignore[no-untype
     for t in range(start, end):
         n, top, left = _corner(t, by)
         rows, columns = min(m, height - top), min(m, width - left)
-        for f in range(q * by.width, min((q + 1) * by.width, filters), LANES):
+        corner = ((n * height + top) * width + left) * filters + by.before[1]
+        for f in range(q * by.width, min((q + 1) * by.width, by.filters), LANES):
             at = p[1] + (t - start) * by.width + f % by.width
             tile = (p[0], at, p[2], side * p[2])
-            to = ((n * height + top) * width + left) * filters + f
+            to = corner + min(f, by.filters - LANES)
             whole = rows == columns == m
             if whole:
                 out = (pixels, to, width * filters, filters)
@@ -228,10 +235,13 @@ def _weights(q, s, part_step, parts, gw, scratch, spare, by):  # type: ignore[no
     side = by.points
     sums = (scratch, spare, LANES, side * LANES)
     taps = (scratch, spare, 3 * LANES, LANES)
+    whole, step = by.seen // LANES * LANES, by.seen * 9
     for f in range(0, min(by.width, by.filters - q * by.width), LANES):
-        for c in range(by.channels):
+        first = min(q * by.width + f, by.filters - LANES) * step
+        for c in range(by.seen):
+            row = c if c < whole else c + by.channels - by.seen
             for k in range(side * side):
-                at = s[1] + k * s[2] + c * by.width + f
+                at = s[1] + k * s[2] + row * by.width + f
                 total = load(s[0], at)
                 fetch(s[0], at + AHEAD * by.width)
                 for part in range(1, parts):
@@ -240,7 +250,7 @@ def _weights(q, s, part_step, parts, gw, scratch, spare, by):  # type: ignore[no
                     fetch(s[0], other + AHEAD * by.width)
                 store(scratch, spare + k * LANES, total)
             _from_filters(side, sums, taps)
-            tap, step = (q * by.width + f) * by.channels * 9 + c * 9, by.channels * 9
+            tap = first + c * 9
             if LANES >= 9 and c * 9 + LANES <= step:
                 turn(gw, tap, step, scratch, spare, LANES)
             else:
