@@ -56,6 +56,9 @@ SHAPES = {
     "winograd, wide padding": (1, 16, 48, (5, 3), (3, 3), 1, 2, 1, 1),
     "winograd, vectors that overlap": (3, 24, 40, (9, 6), (3, 3), 1, 1, 1, 1),
     "winograd, deep, vectors that overlap": (1, 19, 18, (3, 3), (3, 3), 1, 1, 1, 1),
+    "winograd, five taps": (2, 16, 16, (7, 6), (5, 5), 1, 2, 1, 1),
+    "winograd, five taps, deep": (1, 17, 19, (5, 7), (5, 5), 1, (1, 3), 1, 1),
+    "winograd, five taps, groups": (3, 16, 32, (5, 5), (5, 5), 1, (4, 1), 1, 4),
     "winograd, groups": (3, 32, 80, (5, 6), (3, 3), 1, 1, 1, 2),
     "winograd, groups that overlap": (2, 57, 84, (6, 7), (3, 3), 1, 1, 1, 3),
     "winograd, few channels a group": (2, 32, 64, (6, 6), (3, 3), 1, 1, 1, 8),
@@ -94,6 +97,16 @@ def largest(x):
     return np.abs(x).max()
 
 
+def tolerance_of(dtype, name, shape):
+    """A plain sum rounds at each product, to either side; Winograd's is coarser."""
+    if dtype == "float64":
+        return 1e-12
+    count, channels, filters, size, kernel, *_, groups = shape
+    seen = max(channels, filters) // groups * np.prod(kernel)
+    products = max(seen, count * np.prod(size))  # of y and gx, of gw
+    return np.finfo("f4").eps * products**0.5 if name == "exact" else 3e-5
+
+
 def assert_close(got, wanted, tolerance):
     """Each array within `tolerance` times the largest number of what is wanted."""
     for ours, theirs in zip(got, wanted, strict=True):
@@ -108,7 +121,7 @@ def test_every_shape_equals_the_plain_set(shape, dtype, name):
     wanted = three(plain, *(a.astype(float) for a in case[:3]), *case[3:])
     with use_kernels(name):
         got = three(kernels_for(case[0]), *case)
-    tolerance = 1e-12 if dtype == "float64" else 1e-6 if name == "exact" else 3e-5
+    tolerance = tolerance_of(dtype, name, SHAPES[shape])
     for ours, theirs in zip(got, wanted, strict=True):
         assert ours.dtype == dtype
         assert ours.shape == theirs.shape
@@ -124,7 +137,7 @@ def test_every_shape_adds_a_bias(shape, dtype, name):
     b = np.linspace(-1, 2, len(w)).astype(dtype)
     with use_kernels(name):
         kernels = kernels_for(x)
-    tolerance = 1e-12 if dtype == "float64" else 1e-6 if name == "exact" else 3e-5
+    tolerance = tolerance_of(dtype, name, SHAPES[shape])
     for size in (1, 1000):
         wanted = plain.conv(*(a.astype(float) for a in (x, w)), view, groups)
         wanted += size * b.astype(float)[:, None, None]
@@ -205,9 +218,11 @@ def test_nothing_is_written_behind_an_output(shape, threads, monkeypatch):
 
 
 @pytest.mark.skipif(not COMPILED, reason="thousands of products, one by one")
-def test_float32_errors_are_a_stated_multiple_of_a_plain_sum():
+@pytest.mark.parametrize("taps", [3, 5])
+def test_float32_errors_are_a_stated_multiple_of_a_plain_sum(taps):
     """exact: within 4 times NumPy's own error; Winograd: within 40 times."""
-    x, w, gy, view, groups = problem((8, 64, 64, (8, 8), (3, 3), 1, 1, 1, 1), "f4")
+    shape = (8, 64, 64, (8, 8), (taps, taps), 1, taps // 2, 1, 1)
+    x, w, gy, view, groups = problem(shape, "f4")
     true = three(plain, *(a.astype(float) for a in (x, w, gy)), view, groups)
     errors = {}
     for name in ("plain", "exact", "cpu"):
@@ -237,7 +252,7 @@ def test_few_filters_and_many_take_different_ways_to_the_same_values(
     x, w, gy, view, groups = problem(
         (images, channels, filters, (8, 8), (3, 3), 1, 1, 1, 1), "float32"
     )
-    by = winograd.plan(images, channels, filters, view.out, view.padding)
+    by = winograd.plan(images, channels, filters, view.out, view.padding, 3)
     assert by.deep == (filters > by.number)
     wanted = three(plain, *(a.astype(float) for a in (x, w, gy)), view, groups)
     with use_kernels("cpu"):
@@ -272,22 +287,24 @@ def test_threads_add_up_to_what_one_computes(shape, monkeypatch):
 
 # -- where Winograd's matrices come from -----------------------------------------------
 
-POINTS = {2: (0, 1, -1), 4: (0, 1, -1, 2, -2)}
+POINTS = {4: (0, 1, -1), 6: (0, 1, -1, 2, -2)}
+INTERPOLATED = [form for form in tiles.FORMS if form.points in POINTS]
 
 
-def toom_cook(m):
-    """(A^T, G, B^T) for m outputs of a filter of 3, from the points and infinity.
+def toom_cook(form):
+    """(A^T, G, B^T) for outputs of a filter, from the points and infinity.
 
     Evaluation of a polynomial with `n` coefficients is a matrix of powers. Its value at
     infinity is the last coefficient. Interpolation is the inverse of the evaluation of
-    a polynomial with m + 2 coefficients.
+    a polynomial with as many coefficients as there are points.
     """
 
     def powers(n):
-        rows = [[Fraction(p) ** k for k in range(n)] for p in POINTS[m]]
+        rows = [[Fraction(p) ** k for k in range(n)] for p in POINTS[form.points]]
         return np.array([*rows, [Fraction(k == n - 1) for k in range(n)]], dtype=object)
 
-    return powers(m).T, powers(3), inverse(powers(m + 2)).T
+    assert form.points == form.inputs == form.outputs + form.taps - 1
+    return powers(form.outputs).T, powers(form.taps), inverse(powers(form.points)).T
 
 
 def inverse(a):
@@ -304,19 +321,19 @@ def inverse(a):
     return a[:, n:]
 
 
-def matrix_of(function, points, inputs):
+def matrix_of(function, form, inputs):
     """The matrix that a function of tiles.py applies, column by column."""
-    return np.array([function(points, column) for column in np.eye(inputs)]).T
+    return np.array([function(form, column) for column in np.eye(inputs)]).T
 
 
-@pytest.mark.parametrize("m", [2, 4])
-def test_the_transforms_come_from_interpolation_at_their_points(m):
+@pytest.mark.parametrize("form", INTERPOLATED)
+def test_the_transforms_come_from_interpolation_at_their_points(form):
     """Up to the scale of each point, which two of the matrices may share freely."""
-    a_t, g, b_t = (np.array(x, dtype=float) for x in toom_cook(m))
-    ours_a = matrix_of(tiles.outputs, m + 2, m + 2)
-    ours_g = matrix_of(tiles.filters, m + 2, 3)
-    ours_b = matrix_of(tiles.inputs, m + 2, m + 2)
-    for point in range(m + 2):
+    a_t, g, b_t = (np.array(x, dtype=float) for x in toom_cook(form))
+    ours_a = matrix_of(tiles.outputs, form, form.points)
+    ours_g = matrix_of(tiles.filters, form, form.taps)
+    ours_b = matrix_of(tiles.inputs, form, form.inputs)
+    for point in range(form.points):
         ours = np.einsum("i,j,k->ijk", ours_a[:, point], ours_g[point], ours_b[point])
         theirs = np.einsum("i,j,k->ijk", a_t[:, point], g[point], b_t[point])
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
@@ -324,35 +341,48 @@ def test_the_transforms_come_from_interpolation_at_their_points(m):
 
 def test_three_products_make_a_line_of_two_pixels():
     """sum_k A[k,i] G[k,u] B[k,j] is 1 where output i sees input j through weight u."""
-    a_t = matrix_of(tiles.outputs, 3, 3)
-    g, b_t = matrix_of(tiles.filters, 3, 3), matrix_of(tiles.inputs, 3, 2)
+    (form,) = (form for form in tiles.FORMS if form.points == 3)
+    a_t = matrix_of(tiles.outputs, form, 3)
+    g, b_t = matrix_of(tiles.filters, form, 3), matrix_of(tiles.inputs, form, 2)
     i, u, j = np.indices((2, 3, 2))
     np.testing.assert_array_equal(
         np.einsum("ik,ku,kj->iuj", a_t, g, b_t), j == i + u - 1
     )
 
 
-@pytest.mark.parametrize(("points", "m"), [(3, 2), (4, 2), (6, 4)])
-def test_transposed_transforms_are_the_transposes(points, m):
-    forward = matrix_of(tiles.outputs, points, points)
-    back = matrix_of(tiles.outputs_transposed, points, m)
+@pytest.mark.parametrize("form", tiles.FORMS)
+def test_gradients_are_transformed_by_the_transposed_matrices(form):
+    forward = matrix_of(tiles.outputs, form, form.points)
+    back = matrix_of(tiles.outputs_transposed, form, form.outputs)
     np.testing.assert_allclose(back, forward.T, atol=1e-7)
-    forward = matrix_of(tiles.filters, points, 3)
-    back = matrix_of(tiles.filters_transposed, points, points)
+    forward = matrix_of(tiles.filters, form, form.taps)
+    back = matrix_of(tiles.filters_transposed, form, form.points)
     np.testing.assert_allclose(back, forward.T, atol=1e-7)
 
 
 def test_a_product_is_counted_once_for_each_point():
     """36 products for 16 outputs, where the definition has 144."""
-    for size, padding, points, m in (
-        ((32, 32), (1, 1), 6, 4),
-        ((4, 4), (1, 1), 6, 4),
-        ((2, 2), (2, 2), 4, 2),
-        ((2, 6), (1, 1), 4, 2),
-        ((2, 2), (1, 1), 3, 2),
+    for taps, size, padding, points, m in (
+        (3, (32, 32), (1, 1), 6, 4),
+        (3, (4, 4), (1, 1), 6, 4),
+        (3, (2, 2), (2, 2), 4, 2),
+        (3, (2, 6), (1, 1), 4, 2),
+        (3, (2, 2), (1, 1), 3, 2),
+        (5, (2, 2), (1, 1), 6, 2),
     ):
-        by = winograd.plan(1, 16, 16, size, padding)
-        assert (by.points, by.m) == (points, m)
+        by = winograd.plan(1, 16, 16, size, padding, taps)
+        assert (by.points, by.m, by.taps) == (points, m, taps)
+
+
+def test_winograd_serves_what_takes_fewer_products():
+    """36 of whole vectors for 2 x 2 outputs, where the definition has 25 for each."""
+    fits, single = winograd.fits, np.dtype("f4")
+    one, lanes = window("conv2d", (12, 12), (5, 5)), winograd.LANES
+    assert fits(single, lanes, lanes, one)
+    back = one.turned()  # 12 x 12 outputs, of 8 x 8 inputs
+    assert fits(single, lanes, lanes, back)
+    assert not fits(single, lanes + 1, lanes, back)
+    assert fits(single, lanes + 1, lanes + 1, window("conv2d", (9, 9), (3, 3), 1, 1))
 
 
 def test_direct_takes_every_shape():

@@ -1,7 +1,7 @@
 """How convolutions round in float32: ``python -m reference.bench.accuracy``.
 
 Root mean square of the error against float64, divided by that of the result, for the
-value and both gradients of 3 x 3 convolutions with inputs and weights of unit variance:
+value and both gradients of convolutions with inputs and weights of unit variance:
 PyTorch's, ours as the definition has it ("exact") and ours as it runs by default.
 """
 
@@ -12,8 +12,11 @@ import torch
 from tinytl_kernels import kernels_for, use_kernels
 from tinytl_kernels.shapes import window
 
-# channels, filters, size; batch 32
-LAYERS = ((16, 16, 32), (64, 128, 16), (256, 256, 8), (512, 512, 4), (512, 512, 2))
+# channels, filters, size, taps; batch 32
+LAYERS = (
+    *((16, 16, 32, 3), (64, 128, 16, 3), (256, 256, 8, 3), (512, 512, 4, 3)),
+    *((512, 512, 2, 3), (32, 64, 16, 5)),
+)
 BATCH = 32
 Array = np.ndarray
 Three = Callable[[Array, Array, Array], Sequence[Array]]
@@ -22,8 +25,9 @@ Three = Callable[[Array, Array, Array], Sequence[Array]]
 def theirs(x: Array, w: Array, gy: Array) -> list[Array]:
     """PyTorch's value, gradient towards x and gradient towards w."""
     tensors = [torch.from_numpy(a) for a in (x, w, gy)]
-    y = torch.nn.functional.conv2d(*tensors[:2], padding=1)
-    flags = [[1, 1], [1, 1], [1, 1], False, [0, 0], 1, [True, True, False]]
+    padding = w.shape[2] // 2
+    y = torch.nn.functional.conv2d(*tensors[:2], padding=padding)
+    flags = [[1, 1], [padding, padding], [1, 1], False, [0, 0], 1, [True, True, False]]
     back = torch.ops.aten.convolution_backward
     gx, gw, _ = back(tensors[2], *tensors[:2], None, *flags)
     return [y.numpy(), gx.numpy(), gw.numpy()]
@@ -33,7 +37,8 @@ def ours(name: str) -> Three:
     """The same from one of our kernel sets."""
 
     def three(x: Array, w: Array, gy: Array) -> list[Array]:
-        view = window("conv2d", x.shape[2:], (3, 3), padding=1)
+        taps = w.shape[2:]
+        view = window("conv2d", x.shape[2:], taps, padding=taps[0] // 2)
         with use_kernels(name):
             kernels = kernels_for(x)
         return [
@@ -45,11 +50,11 @@ def ours(name: str) -> Three:
     return three
 
 
-def errors(channels: int, filters: int, size: int) -> dict[str, list[float]]:
+def errors(channels: int, filters: int, size: int, taps: int) -> dict[str, list[float]]:
     """Of value, gx and gw, for each way of computing them."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal((BATCH, channels, size, size))
-    w = rng.standard_normal((filters, channels, 3, 3))
+    w = rng.standard_normal((filters, channels, taps, taps))
     gy = rng.standard_normal((BATCH, filters, size, size))
     single = [a.astype(np.float32) for a in (x, w, gy)]
     true = theirs(*(a.astype(float) for a in single))
@@ -70,7 +75,7 @@ def main() -> None:
             ", ".join(f"{value:.1e}" for value in three)
             for three in errors(*layer).values()
         ]
-        name = "{} to {}, {}x{}".format(*layer, layer[2])
+        name = "{0} to {1}, {2}x{2}, weights {3}x{3}".format(*layer)
         print(f"| {name} | " + " | ".join(cells) + " |")
 
 

@@ -41,7 +41,7 @@ def conv(
 ) -> Array:
     """Convolution; see plain.conv.
 
-    Shapes. x (N,C,H,W), w (F,C/G,3,3), b (F,) -> (N,F,I,J), channels-last in memory.
+    Shapes. x (N,C,H,W), w (F,C/G,U,U), b (F,) -> (N,F,I,J), channels-last in memory.
     """
     k = joined(groups, w.shape[1], len(w) // groups)
     return winograd.conv(x, with_zeros(w, groups, k), window, b, groups // k)
@@ -50,7 +50,7 @@ def conv(
 def conv_dx(gy: Array, w: Array, window: Window, groups: int) -> Array:
     """Gradient towards x; see plain.conv_dx.
 
-    Shapes. gy (N,F,I,J), w (F,C/G,3,3) -> (N,C,H,W), channels-last in memory.
+    Shapes. gy (N,F,I,J), w (F,C/G,U,U) -> (N,C,H,W), channels-last in memory.
     """
     k = joined(groups, w.shape[1], len(w) // groups)
     return winograd.conv_dx(gy, with_zeros(w, groups, k), window, groups // k)
@@ -59,25 +59,26 @@ def conv_dx(gy: Array, w: Array, window: Window, groups: int) -> Array:
 def conv_dw(x: Array, gy: Array, window: Window, groups: int) -> Array:
     """Gradient towards w; see plain.conv_dw.
 
-    Shapes. x (N,C,H,W), gy (N,F,I,J) -> (F,C/G,3,3).
+    Shapes. x (N,C,H,W), gy (N,F,I,J) -> (F,C/G,U,U).
     """
     channels, filters = x.shape[1] // groups, gy.shape[1] // groups
     k = joined(groups, channels, filters)
     gw = winograd.conv_dw(x, gy, window, groups // k)
-    return blocks(gw, groups, k).reshape(groups * filters, channels, 3, 3)
+    shape = groups * filters, channels, *window.kernel
+    return blocks(gw, groups, k).reshape(shape)
 
 
 def with_zeros(w: Array, groups: int, k: int) -> Array:
-    """(F, C/G, 3, 3) -> (F, k*C/G, 3, 3): k groups at a time on a diagonal."""
+    """(F, C/G, U, U) -> (F, k*C/G, U, U): k groups at a time on a diagonal."""
     if k == 1:
         return w
-    wide = np.zeros((len(w), k * w.shape[1], 3, 3), w.dtype)
+    wide = np.zeros((len(w), k * w.shape[1], *w.shape[2:]), w.dtype)
     blocks(wide, groups, k)[...] = w.reshape(groups // k, k, -1, *w.shape[1:])
     return wide
 
 
 def blocks(w: Array, groups: int, k: int) -> Array:
-    """(F, k*C/G, 3, 3) -> (G/k, k, F/G, C/G, 3, 3): a view of the diagonals."""
+    """(F, k*C/G, U, U) -> (G/k, k, F/G, C/G, U, U): a view of the diagonals."""
     g, f, c = groups // k, len(w) // groups, w.shape[1] // k
-    every = w.reshape(g, k, f, k, c, 3, 3)
+    every = w.reshape(g, k, f, k, c, *w.shape[2:])
     return np.einsum("gifickl->gifckl", every)

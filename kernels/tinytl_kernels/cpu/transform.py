@@ -13,55 +13,56 @@ from numba.extending import intrinsic
 
 from .registers import behind, equal, matrix, vector_of
 from .simd import FUSED, compiled_as, load, read, spread, store, write
-from .tiles import FORMS, Line
+from .tiles import FORMS, Form, Line
 
-Along = Callable[[int, Line], Line]
+Along = Callable[[Form, Line], Line]
 
 
-def transform(along: Along, sizes: tuple[int, ...]) -> Any:
+def transform(along: Along, line: str) -> Any:
     """The function for kernels that applies `along` to the columns and rows of a tile.
 
     Args:
         along: a function of tiles.py.
-        sizes: the length of the lines it is given, in each of the FORMS.
+        line: what it is given, by the name that its length has in a Form.
     """
 
     @intrinsic
-    def emitted(typing: Any, points: Any, tile: Any, out: Any) -> Any:
+    def emitted(typing: Any, form: Any, tile: Any, out: Any) -> Any:
         def emit(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             old = matrix(context, builder, tile, args[1])
             new = matrix(context, builder, out, args[2])
-            for form, size in zip(FORMS, sizes, strict=True):
-                with equal(builder, args[:1], (form,)):
-                    columns = _read(builder, old, size, vector_of(context, tile))
-                    _write(builder, new, _transformed(along, form, columns))
+            for number, one in enumerate(FORMS):
+                with equal(builder, args[:1], (number,)):
+                    size, vector = getattr(one, line), vector_of(context, tile)
+                    columns = _read(builder, old, size, vector)
+                    _write(builder, new, _transformed(along, one, columns))
             return context.get_dummy_value()
 
         return types.void(types.intp, tile, out), emit
 
     @compiled_as(emitted)
-    def function(points: int, tile: tuple[Any, ...], out: tuple[Any, ...]) -> None:
+    def function(form: int, tile: tuple[Any, ...], out: tuple[Any, ...]) -> None:
         """Transform a tile.
 
         Args:
-            points: names the form.
+            form: its number in FORMS.
             tile: flat array, place of the first vector, steps to the right and down.
             out: flat array, place of the first vector, steps down and to the right.
         """
         (a, i, right, down), (b, j, next_row, next_one) = tile, out
-        side = range(sizes[FORMS.index(points)])
+        side = range(getattr(FORMS[form], line))
         columns = ([load(a, i + k * right + r * down) for r in side] for k in side)
-        for r, row in enumerate(_transformed(along, points, columns)):
+        for r, row in enumerate(_transformed(along, FORMS[form], columns)):
             for k, value in enumerate(row):
                 store(b, j + r * next_row + k * next_one, value)
 
     return function
 
 
-def _transformed(along: Along, points: int, columns: Iterable[Line]) -> Iterator[Line]:
+def _transformed(along: Along, form: Form, columns: Iterable[Line]) -> Iterator[Line]:
     """Rows of the new tile, from columns of the old one: computed when asked for."""
-    between = [along(points, column) for column in columns]
-    return (along(points, row) for row in zip(*between, strict=True))
+    between = [along(form, column) for column in columns]
+    return (along(form, row) for row in zip(*between, strict=True))
 
 
 def _read(builder: Any, tile: Any, size: int, vector: Any) -> Iterator[Line]:

@@ -1,4 +1,4 @@
-r"""3 x 3 convolution with a quarter of the multiplications.
+r"""3 x 3 and 5 x 5 convolution with a quarter or a third of the multiplications.
 
 Where the saving comes from
 ---------------------------
@@ -20,8 +20,10 @@ B [(G w) * (A y)], with * element by element. A convolution is this product tran
     image:   A^T [(G w G^T) * (B^T d B)] A     16 for 2 x 2 outputs, instead of 36;
 
 with the points 0, 1, -1, 2, -2 and infinity 36 for 4 x 4 outputs, instead of 144. The
-transforms are sums and small factors; the matrices stand in tiles.py, and a test
-derives them from the points again.
+degree is that of both factors together, so the same six points serve two outputs of a
+filter of 5: 36 products for 2 x 2 outputs, instead of 100. The transforms are sums and
+small factors; the matrices stand in tiles.py, and a test derives them from the points
+again.
 
 Whole images
 ------------
@@ -44,9 +46,10 @@ is added to every output: the bias costs one of the 36 sums.
 What it costs
 -------------
 The points 2 and -2 bring powers up to 8 and 1/24, and differences of large numbers that
-almost cancel. In float32, 4 x 4 tiles round about ten to thirty times as coarsely as a
-plain sum, 2 x 2 tiles about twice; docs/kernels.md has the measured errors. An infinity
-or a NaN in the input spreads over its tile. The kernel set "exact" does without.
+almost cancel. In float32, the forms with them round about ten to thirty times as
+coarsely as a plain sum, the others about twice; docs/kernels.md has the measured
+errors. An infinity or a NaN in the input spreads over its tile. The kernel set "exact"
+does without.
 
 Derivatives
 -----------
@@ -78,8 +81,9 @@ from ..shapes import Pair, Window
 from ..threads import PRODUCTS, get_num_threads, run, workspace
 from . import winograd_loops as loops
 from .layout import channels_last, images
-from .product import TALL, filled, high, panel
+from .product import ROWS, TALL, filled, high, panel
 from .simd import lanes
+from .tiles import FORMS
 
 Array = np.ndarray
 
@@ -90,22 +94,44 @@ DEPTH = 256  # channels of a panel whose filters the cache holds until they are 
 
 
 def fits(dtype: np.dtype, channels: int, filters: int, window: Window) -> bool:
-    """Whether this form can compute the convolution."""
-    return (
+    """Whether this form can compute the convolution, and with fewer products.
+
+    The definition needs them at each output, or, in a gradient, at each input, in rows
+    that fill the registers.
+    """
+    taps = window.kernel[0]
+    if not (
         dtype == np.float32
-        and window.kernel == (3, 3)
+        and window.kernel in ((3, 3), (5, 5))
         and window.stride == window.dilation == (1, 1)
-        and all(0 <= p <= 2 for p in window.padding)
+        and all(0 <= p < taps for p in window.padding)
         and min(channels, filters) >= LANES
+    ):
+        return False
+    step = max(LANES, TALL)
+    products, _ = best(window.out, window.padding, taps)
+    plain = min(h * max(w, ROWS) for h, w in (window.size, window.out)) * taps**2
+    return products * filled(channels, step) < plain * channels
+
+
+def best(out: Pair, padding: Pair, taps: int) -> tuple[int, int]:
+    """The fewest products of an image with outputs of size `out`, and their form."""
+    return min(
+        (math.prod(-(-n // form.outputs) for n in out) * form.points**2, number)
+        for number, form in enumerate(FORMS)
+        if form.taps == taps
+        and (form.points > 3 or (out == (2, 2) and padding == (1, 1)))
     )
 
 
 class Plan(NamedTuple):
     """Sizes that all loops share. `deep` networks have more filters than tiles."""
 
+    form: int  # number of the form in tiles.py, with
     points: int  # products in a line of a tile
-    m: int  # a tile has m x m outputs
-    reach: int  # and as many inputs in a line
+    m: int  # outputs
+    reach: int  # inputs
+    taps: int  # weights
     down: int  # tiles in a column of tiles
     across: int
     number: int  # of tiles in all images
@@ -122,41 +148,48 @@ class Plan(NamedTuple):
     before: Pair = (0, 0)  # channels of x and of y that belong to other groups
 
 
-def plan(count: int, channels: int, filters: int, out: Pair, padding: Pair) -> Plan:
+def plan(
+    count: int, channels: int, filters: int, out: Pair, padding: Pair, taps: int
+) -> Plan:
     """Tiles, blocks and panels for `count` images with outputs of size `out`."""
-    return _plan(count, channels, filters, out, padding, get_num_threads())
+    return _plan(count, channels, filters, out, padding, taps, get_num_threads())
 
 
 @functools.lru_cache(maxsize=256)
 def _plan(
-    count: int, channels: int, filters: int, out: Pair, padding: Pair, threads: int
+    count: int,
+    channels: int,
+    filters: int,
+    out: Pair,
+    padding: Pair,
+    taps: int,
+    threads: int,
 ) -> Plan:
     """``plan`` for so many threads, made once for each shape.
 
-    Tiles of 4 x 4 outputs, or of 2 x 2 where the images are so small that these need
-    fewer products; 3 points where a tile is an image. Blocks as large as the cache, but
-    at least 64 tiles, or the filters are read too often.
+    Blocks as large as the cache, but at least 64 tiles, or the filters are read too
+    often.
     """
-    tiles = {m: (math.ceil(out[0] / m), math.ceil(out[1] / m)) for m in (4, 2)}
-    m = min(tiles, key=lambda m: math.prod(tiles[m]) * (m + 2) ** 2)
-    points, reach = m + 2, m + 2
-    if out == (2, 2) and padding == (1, 1):
-        points, reach, padding = 3, 2, (0, 0)
-    number = count * math.prod(tiles[m])
-    deep = filters > number
+    _, number = best(out, padding, taps)
+    form = FORMS[number]
+    if form.points == 3:
+        padding = (0, 0)
+    down, across = (-(-n // form.outputs) for n in out)
+    tiles = count * down * across
+    deep = filters > tiles
     seen, channels = channels, filled(channels, max(LANES, TALL))
     width = panel(filters, np.float32)
     step = high(width, LANES)
     if deep:
-        rows = filled(number, step)
+        rows = filled(tiles, step)
     else:
-        fit = CACHE // (points**2 * (channels + width))
-        share = filled(math.ceil(number / threads), step)
+        fit = CACHE // (form.points**2 * (channels + width))
+        share = filled(math.ceil(tiles / threads), step)
         rows = min(max(64, fit // step * step), 256, share)
     panels = math.ceil(filters / width)
     depth = min(channels, DEPTH) if deep else channels
     sizes = (seen, channels, depth, filters, width, panels)
-    return Plan(points, m, reach, *tiles[m], number, rows, *sizes, *padding, deep)
+    return Plan(number, *form, down, across, tiles, rows, *sizes, *padding, deep)
 
 
 def conv(
@@ -164,22 +197,24 @@ def conv(
 ) -> Array:
     """y[n,f,i,j] = b[f] + sum over c,u,v of w[f,c,u,v] * x[n, c, i-p+u, j-p+v].
 
-    Shapes. x (N,C,H,W), w (F,C/G,3,3), b (F,), all float32 -> (N,F,I,J), channels-last.
+    Shapes. x (N,C,H,W), w (F,C/G,U,U), b (F,), all float32 -> (N,F,I,J), channels-last.
     """
-    filters, channels = len(w) // groups, w.shape[1]
-    by = plan(len(x), channels, filters, window.out, window.padding)
-    return _convolve(x, w, (0, 9 * channels, 9, 1), window.out, by, groups, b)
+    filters, channels, taps, _ = w.shape
+    sizes = channels, filters // groups, window.out, window.padding
+    order = (0, taps**2 * channels, taps**2, 1)
+    return _convolve(x, w, order, window.out, plan(len(x), *sizes, taps), groups, b)
 
 
 def conv_dx(gy: Array, w: Array, window: Window, groups: int = 1) -> Array:
     """gx[n,c,h,w]: gy convolved with w turned by 180 degrees, channels for filters.
 
-    Shapes. gy (N,F,I,J), w (F,C/G,3,3), both float32 -> (N,C,H,W), channels-last.
+    Shapes. gy (N,F,I,J), w (F,C/G,U,U), both float32 -> (N,C,H,W), channels-last.
     """
-    filters, channels = len(w) // groups, w.shape[1]
-    padding = (2 - window.padding[0], 2 - window.padding[1])
-    by = plan(len(gy), filters, channels, window.size, padding)
-    return _convolve(gy, w, (8, 9, 9 * channels, -1), window.size, by, groups)
+    filters, channels, taps, _ = w.shape
+    back = window.turned()
+    by = plan(len(gy), filters // groups, channels, back.out, back.padding, taps)
+    order = (taps**2 - 1, taps**2, taps**2 * channels, -1)
+    return _convolve(gy, w, order, window.size, by, groups)
 
 
 def _convolve(
@@ -256,13 +291,14 @@ def _work(by: Plan, area: int) -> int:
 def conv_dw(x: Array, gy: Array, window: Window, groups: int = 1) -> Array:
     """gw[f,c,u,v] = sum over n,i,j of gy[n,f,i,j] * x[n, c, i-p+u, j-p+v].
 
-    Shapes. x (N,C,H,W), gy (N,F,I,J), both float32 -> (F,C/G,3,3).
+    Shapes. x (N,C,H,W), gy (N,F,I,J), both float32 -> (F,C/G,U,U).
     """
     filters, channels = gy.shape[1], x.shape[1] // groups
-    by = plan(len(x), channels, filters // groups, window.out, window.padding)
+    sizes = channels, filters // groups, window.out, window.padding
+    by = plan(len(x), *sizes, window.kernel[0])
     if not by.deep:
         by = by._replace(rows=min(128, by.number))
-    gw = np.empty((filters, channels, 3, 3), np.float32)
+    gw = np.empty((filters, channels, *window.kernel), np.float32)
     pixels, grads = channels_last(x), channels_last(gy)
     for g, own in enumerate(gw.reshape(groups, -1)):
         part = by._replace(before=(g * by.seen, g * by.filters))

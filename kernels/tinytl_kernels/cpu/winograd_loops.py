@@ -19,7 +19,6 @@ from . import tiles
 from .compiled import as_written, inlined
 from .product import high, multiply
 from .simd import fetch, lanes, load, store, turn, zero
-from .tiles import INPUTS, OUTPUTS, POINTS, TAPS
 from .transform import transform
 
 LANES = lanes(np.float32)
@@ -35,11 +34,11 @@ def apart(size: int) -> int:
 _apart, _high = as_written(apart), as_written(high)
 
 # Of tiles, from their columns and rows to those of the new tile.
-_to_inputs = transform(tiles.inputs, INPUTS)
-_to_outputs = transform(tiles.outputs, POINTS)
-_from_outputs = transform(tiles.outputs_transposed, OUTPUTS)
-_to_filters = transform(tiles.filters, TAPS)
-_from_filters = transform(tiles.filters_transposed, POINTS)
+_to_inputs = transform(tiles.inputs, "inputs")
+_to_outputs = transform(tiles.outputs, "points")
+_from_outputs = transform(tiles.outputs_transposed, "outputs")
+_to_filters = transform(tiles.filters, "taps")
+_from_filters = transform(tiles.filters_transposed, "points")
 
 
 @as_written
@@ -144,28 +143,28 @@ def transform_sums(first, last, scratch, total, parts, gw, by):  # type: ignore[
 def _panel(q, begin, stop, w, order, u, scratch, spare, by):  # type: ignore[no-untyped-def]
     """G w G^T of the filters of panel q, channels begin..stop-1, lanes of them at once.
 
-    The 9 taps of each are neighbours in memory, in either order: lanes of filters are
-    turned to lanes of taps, which reads 16 numbers of each, if so many are there.
+    The taps of each are neighbours in memory, in either order: lanes of filters are
+    turned to lanes of taps, 16 numbers of each at a time, if so many are there.
     """
     start, f_step, c_step, tap_step = order
-    side, behind = by.points, 4 - 4 * tap_step  # of the first tap: 0, or 8
-    taps = (scratch, spare + behind * LANES, tap_step * LANES, 3 * tap_step * LANES)
+    side, count = by.points, by.taps**2
+    behind = count - 1 if tap_step < 0 else 0  # of the first tap
+    down = by.taps * tap_step * LANES
+    taps = (scratch, spare + behind * LANES, tap_step * LANES, down)
     whole = by.seen // LANES * LANES
     for f in range(0, by.width, LANES):
-        first = start + min(q * by.width + f, by.filters - LANES) * f_step - behind
+        row = start + min(q * by.width + f, by.filters - LANES) * f_step - behind
         for c in range(begin, stop):
-            at = first + (c if c < whole else c - by.channels + by.seen) * c_step
+            at = row + (c if c < whole else c - by.channels + by.seen) * c_step
+            last = at + (LANES - 1) * f_step + max(count, LANES)
             if whole <= c < whole + by.channels - by.seen:  # seen before
-                for k in range(9):
+                for k in range(count):
                     store(scratch, spare + k * LANES, zero(scratch))
-            elif LANES >= 9 and at + (LANES - 1) * f_step + LANES <= len(w):
-                turn(scratch, spare, LANES, w, at, f_step)
             else:
-                for lane in range(LANES):
-                    for k in range(9):
-                        scratch[spare + k * LANES + lane] = w[at + lane * f_step + k]
+                new, old = (scratch, spare, LANES, 1), (w, at, 1, f_step)
+                _turn(count, new, old, last <= len(w))
             to = (u[0], u[1] + (c - begin) * by.width + f, side * u[2], u[2])
-            _to_filters(side, taps, to)
+            _to_filters(by.form, taps, to)
 
 
 @as_written
@@ -180,7 +179,7 @@ def _inputs(start, end, x, v, scratch, spare, by):  # type: ignore[no-untyped-de
             place = by.before[0] + min(c, by.seen - LANES)
             tile = _tile(pixels, x.shape, window, place, c == 0, scratch, spare)
             to = (v[0], v[1] + (t - start) * by.channels + c, side * v[2], v[2])
-            _to_inputs(side, tile, to)
+            _to_inputs(by.form, tile, to)
 
 
 @as_written
@@ -195,7 +194,7 @@ def _gradients(start, end, q, gy, g, scratch, spare, by):  # type: ignore[no-unt
             tile = _tile(pixels, gy.shape, window, place, f == begin, scratch, spare)
             at = g[1] + (t - start) * by.width + f - begin
             to = (g[0], at, side * g[2], g[2])
-            _from_outputs(side, tile, to)
+            _from_outputs(by.form, tile, to)
 
 
 @as_written
@@ -217,7 +216,7 @@ def _outputs(start, end, q, p, y, scratch, spare, by):  # type: ignore[no-untype
                 out = (pixels, to, width * filters, filters)
             else:
                 out = (scratch, spare, m * LANES, LANES)
-            _to_outputs(side, tile, out)
+            _to_outputs(by.form, tile, out)
             if not whole:
                 for k in range(rows * columns):
                     i, j = k // columns, k % columns
@@ -230,12 +229,12 @@ def _weights(q, s, part_step, parts, gw, scratch, spare, by):  # type: ignore[no
     """G^T s G of panel q, summed over the parts, to its filters of gw.
 
     Lanes of taps are turned to taps of filters, 16 numbers of each if so many fit: what
-    is behind the 9 is where the next channel's taps will be written.
+    is behind 9 is where the next channel's taps will be written.
     """
-    side = by.points
+    side, count = by.points, by.taps**2
     sums = (scratch, spare, LANES, side * LANES)
-    taps = (scratch, spare, 3 * LANES, LANES)
-    whole, step = by.seen // LANES * LANES, by.seen * 9
+    taps = (scratch, spare, by.taps * LANES, LANES)
+    whole, step = by.seen // LANES * LANES, by.seen * count
     for f in range(0, min(by.width, by.filters - q * by.width), LANES):
         first = min(q * by.width + f, by.filters - LANES) * step
         for c in range(by.seen):
@@ -249,14 +248,27 @@ def _weights(q, s, part_step, parts, gw, scratch, spare, by):  # type: ignore[no
                     total = total + load(s[0], other)
                     fetch(s[0], other + AHEAD * by.width)
                 store(scratch, spare + k * LANES, total)
-            _from_filters(side, sums, taps)
-            tap = first + c * 9
-            if LANES >= 9 and c * 9 + LANES <= step:
-                turn(gw, tap, step, scratch, spare, LANES)
-            else:
-                for lane in range(LANES):
-                    for k in range(9):
-                        gw[tap + lane * step + k] = scratch[spare + k * LANES + lane]
+            _from_filters(by.form, sums, taps)
+            new, old = (gw, first + c * count, 1, step), (scratch, spare, LANES, 1)
+            _turn(count, new, old, c * count + max(count, LANES) <= step)
+
+
+@as_written
+def _turn(count, new, old, room):  # type: ignore[no-untyped-def]
+    """Taps of filters to lanes of taps, or back: (array, start, steps of tap and lane).
+
+    With room for it, 16 taps at a time; the last overlap, or end in what is not used.
+    """
+    (y, i, y_tap, y_lane), (x, j, x_tap, x_lane) = new, old
+    if room:
+        for first in range(0, count, LANES):
+            k = max(min(first, count - LANES), 0)
+            to, at = i + k * y_tap, j + k * x_tap
+            turn(y, to, max(y_tap, y_lane), x, at, max(x_tap, x_lane))
+    else:
+        for k in range(count):
+            for lane in range(LANES):
+                y[i + k * y_tap + lane * y_lane] = x[j + k * x_tap + lane * x_lane]
 
 
 @as_written
