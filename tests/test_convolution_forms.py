@@ -59,6 +59,10 @@ SHAPES = {
     "winograd, five taps": (2, 16, 16, (7, 6), (5, 5), 1, 2, 1, 1),
     "winograd, five taps, deep": (1, 17, 19, (5, 7), (5, 5), 1, (1, 3), 1, 1),
     "winograd, five taps, groups": (3, 16, 32, (5, 5), (5, 5), 1, (4, 1), 1, 4),
+    "winograd, stride": (2, 16, 32, (8, 8), (3, 3), 2, 1, 1, 1),
+    "winograd, stride, odd": (1, 19, 17, (7, 9), (3, 3), 2, 1, 1, 1),
+    "winograd, stride, even outputs of odd": (6, 32, 16, (6, 5), (3, 3), 2, 1, 1, 1),
+    "winograd, stride, groups": (2, 32, 64, (5, 8), (3, 3), 2, 1, 1, 8),
     "winograd, groups": (3, 32, 80, (5, 6), (3, 3), 1, 1, 1, 2),
     "winograd, groups that overlap": (2, 57, 84, (6, 7), (3, 3), 1, 1, 1, 3),
     "winograd, few channels a group": (2, 32, 64, (6, 6), (3, 3), 1, 1, 1, 8),
@@ -266,7 +270,8 @@ LARGE = {
     "winograd, filters that overlap": (2, 60, 91, (8, 8), (3, 3), 1, 1, 1, 1),
     "winograd, groups": (20, 32, 32, (16, 16), (3, 3), 1, 1, 1, 8),
     "one pixel a window": (16, 32, 32, (16, 16), (1, 1), 1, 0, 1, 1),
-    "direct": (8, 16, 32, (16, 16), (3, 3), 2, 1, 1, 1),
+    "winograd, stride": (20, 16, 32, (16, 16), (3, 3), 2, 1, 1, 1),
+    "direct": (8, 16, 32, (16, 16), (3, 3), 2, 0, 1, 1),
     "few filters": (8, 8, 3, (32, 32), (3, 3), 1, 1, 1, 1),
     "depthwise": (8, 32, 32, (16, 16), (3, 3), 1, 1, 1, 32),
 }
@@ -350,6 +355,20 @@ def test_three_products_make_a_line_of_two_pixels():
     )
 
 
+@pytest.mark.parametrize("form", [form for form in tiles.FORMS if form.points == 5])
+def test_five_products_make_a_line_of_every_second_window(form):
+    """Output i sees input j through weight u where j = 2 i + u, without padding.
+
+    Towards x, whose padding is 1, pixel i gets of window j what weight u saw: i + 1.
+    """
+    a_t = matrix_of(tiles.outputs, form, 5)
+    g = matrix_of(tiles.filters, form, 3)
+    b_t = matrix_of(tiles.inputs, form, form.inputs)
+    i, u, j = np.indices((form.outputs, 3, form.inputs))
+    sees = j == 2 * i + u if form.outputs == 2 else 2 * j + u == i + 1
+    np.testing.assert_array_equal(np.einsum("ik,ku,kj->iuj", a_t, g, b_t), sees)
+
+
 @pytest.mark.parametrize("form", tiles.FORMS)
 def test_gradients_are_transformed_by_the_transposed_matrices(form):
     forward = matrix_of(tiles.outputs, form, form.points)
@@ -362,15 +381,17 @@ def test_gradients_are_transformed_by_the_transposed_matrices(form):
 
 def test_a_product_is_counted_once_for_each_point():
     """36 products for 16 outputs, where the definition has 144."""
-    for taps, size, padding, points, m in (
-        (3, (32, 32), (1, 1), 6, 4),
-        (3, (4, 4), (1, 1), 6, 4),
-        (3, (2, 2), (2, 2), 4, 2),
-        (3, (2, 6), (1, 1), 4, 2),
-        (3, (2, 2), (1, 1), 3, 2),
-        (5, (2, 2), (1, 1), 6, 2),
+    for taps, stride, size, padding, points, m in (
+        (3, 1, (32, 32), (1, 1), 6, 4),
+        (3, 1, (4, 4), (1, 1), 6, 4),
+        (3, 1, (2, 2), (2, 2), 4, 2),
+        (3, 1, (2, 6), (1, 1), 4, 2),
+        (3, 1, (2, 2), (1, 1), 3, 2),
+        (5, 1, (2, 2), (1, 1), 6, 2),
+        (3, 2, (2, 2), (1, 1), 5, 2),
+        (3, 1 / 2, (2, 2), (0, 0), 5, 4),
     ):
-        by = winograd.plan(1, 16, 16, size, padding, taps)
+        by = winograd.plan(1, 16, 16, size, padding, taps, stride)
         assert (by.points, by.m, by.taps) == (points, m, taps)
 
 
@@ -383,6 +404,9 @@ def test_winograd_serves_what_takes_fewer_products():
     assert fits(single, lanes, lanes, back)
     assert not fits(single, lanes + 1, lanes, back)
     assert fits(single, lanes + 1, lanes + 1, window("conv2d", (9, 9), (3, 3), 1, 1))
+    for stride, padding, fitting in ((2, 1, True), (2, 0, False), (3, 1, False)):
+        some = window("conv2d", (8, 8), (3, 3), stride, padding)
+        assert fits(single, lanes, lanes, some) == fitting
 
 
 def test_direct_takes_every_shape():

@@ -2,8 +2,9 @@
 
     depthwise   as many groups as channels and filters
     grouped     other groups, where Winograd's form serves them, or a few together
-    winograd    windows of 3 x 3 or 5 x 5 side by side (stride 1), float32, channels and
-                filters that fill a vector, where it takes fewer products
+    winograd    windows of 3 x 3 or 5 x 5 side by side (stride 1), or every second one
+                of 3 x 3; float32, channels and filters that fill a vector, where it
+                takes fewer products
     narrow      few filters and long rows (stride 1): a register holds pixels; towards
                 x, few channels
     direct      everything else; groups one by one

@@ -21,9 +21,17 @@ class Form(NamedTuple):
     outputs: int
     inputs: int
     taps: int
+    step: int  # inputs from one tile to the next
 
 
-FORMS = Form(6, 4, 6, 3), Form(4, 2, 4, 3), Form(3, 2, 2, 3), Form(6, 2, 6, 5)
+FORMS = (
+    Form(6, 4, 6, 3, 4),
+    Form(4, 2, 4, 3, 2),
+    Form(3, 2, 2, 3, 2),
+    Form(6, 2, 6, 5, 2),
+    Form(5, 2, 5, 3, 4),  # stride 2
+    Form(5, 4, 3, 3, 2),  # its gradient
+)
 
 
 def inputs(form: Form, d: Line) -> Line:
@@ -35,9 +43,18 @@ def inputs(form: Form, d: Line) -> Line:
                     0  1  0 -1        0 -2 -1  2  1  0
                                       0  2 -1 -2  1  0
                                       0  4  0 -5  0  1
+    5:  1  0 -1  0  0    its gradient:   0 -1  1
+        0  0  1  0  0                    0  1  0
+        0  0 -1  0  1                    1 -1  0
+        0  1  0  0  0                    1  0  0
+        0  0  0  1  0                    0  1  0
     """
     if form.points == 3:
         return d[0] + d[1], d[1], d[0]
+    if form.inputs == 5:
+        return d[0] - d[2], d[2], d[4] - d[2], d[1], d[3]
+    if form.inputs == 3:
+        return d[2] - d[1], d[1], d[0] - d[1], d[0], d[1]
     if form.points == 4:
         return d[0] - d[2], d[1] + d[2], d[2] - d[1], d[1] - d[3]
     even, odd = d[4] - 4 * d[2], d[3] - 4 * d[1]
@@ -61,7 +78,15 @@ def outputs(form: Form, p: Line) -> Line:
                                          0  1 -1  8 -8  1
     6, for 2 outputs:  1  1  1  1  1  0
                        0  1 -1  2 -2  1
+    5:  1  1  0  1  0    its gradient:   0  0  0  1  0
+        0  1  1  0  1                    0  1  1  0  0
+                                         0  0  0  0  1
+                                         1  1  0  0  0
     """
+    if form.points == 5 and form.outputs == 2:
+        return p[0] + p[1] + p[3], p[1] + p[2] + p[4]
+    if form.points == 5:
+        return p[3], p[1] + p[2], p[4], p[0] + p[1]
     if form.points == 3:
         return p[0] + p[1], p[0] + p[2]
     near, across = p[1] + p[2], p[1] - p[2]
@@ -80,6 +105,10 @@ def outputs(form: Form, p: Line) -> Line:
 
 def outputs_transposed(form: Form, y: Line) -> Line:
     """A, the transpose of ``outputs``: gradients of outputs -> values at the points."""
+    if form.points == 5 and form.outputs == 2:
+        return y[0], y[0] + y[1], y[1], y[0], y[1]
+    if form.points == 5:
+        return y[3], y[1] + y[3], y[1], y[0], y[2]
     if form.points == 3:
         return y[0] + y[1], y[0], y[1]
     if form.points == 4:
@@ -107,7 +136,14 @@ def filters(form: Form, w: Line) -> Line:
                        1/24  1/12   1/6   1/3   2/3
                        1/24 -1/12   1/6  -1/3   2/3
                          0     0     0     0     1
+    5:  1  0  0
+        1  0  1
+        0  0  1
+        0  1  0
+        0  1  0
     """
+    if form.points == 5:
+        return w[0], w[0] + w[2], w[2], w[1], w[1]
     if form.points == 3:
         return w[1], w[2] - w[1], w[0] - w[1]
     if form.points == 4:
@@ -125,6 +161,8 @@ def filters(form: Form, w: Line) -> Line:
 
 def filters_transposed(form: Form, p: Line) -> Line:
     """G^T, the transpose of ``filters``: sums at the points -> gradients of weights."""
+    if form.points == 5:
+        return p[0] + p[1], p[3] + p[4], p[1] + p[2]
     if form.points == 3:
         return p[2], p[0] - p[1] - p[2], p[1]
     near, across = p[1] + p[2], p[1] - p[2]

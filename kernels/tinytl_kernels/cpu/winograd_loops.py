@@ -172,7 +172,7 @@ def _inputs(start, end, x, v, scratch, spare, by):  # type: ignore[no-untyped-de
     """B^T d B of tiles start..end-1."""
     side, pixels = by.points, x.reshape(-1)
     for t in range(start, end):
-        n, top, left = _corner(t, by)
+        n, top, left = _corner(t, by.step, by)
         top, left = top - by.top, left - by.left
         for c in range(0, by.channels, LANES):
             window = (n, top, left, by.reach)
@@ -187,7 +187,7 @@ def _gradients(start, end, q, gy, g, scratch, spare, by):  # type: ignore[no-unt
     """A gy A^T of tiles start..end-1, for the filters of panel q."""
     side, pixels, begin = by.points, gy.reshape(-1), q * by.width
     for t in range(start, end):
-        n, top, left = _corner(t, by)
+        n, top, left = _corner(t, by.m, by)
         for f in range(begin, min(begin + by.width, by.filters), LANES):
             window = (n, top, left, by.m)
             place = by.before[1] + min(f, by.filters - LANES)
@@ -204,7 +204,7 @@ def _outputs(start, end, q, p, y, scratch, spare, by):  # type: ignore[no-untype
     height, width, filters = y.shape[1:]
     pixels = y.reshape(-1)
     for t in range(start, end):
-        n, top, left = _corner(t, by)
+        n, top, left = _corner(t, by.m, by)
         rows, columns = min(m, height - top), min(m, width - left)
         corner = ((n * height + top) * width + left) * filters + by.before[1]
         for f in range(q * by.width, min((q + 1) * by.width, by.filters), LANES):
@@ -272,10 +272,10 @@ def _turn(count, new, old, room):  # type: ignore[no-untyped-def]
 
 
 @as_written
-def _corner(t, by):  # type: ignore[no-untyped-def]
-    """Image of tile t, and the row and column of its first output."""
+def _corner(t, step, by):  # type: ignore[no-untyped-def]
+    """Image, row and column of tile t's first pixel, tiles being `step` apart."""
     row = t // by.across
-    return row // by.down, row % by.down * by.m, t % by.across * by.m
+    return row // by.down, row % by.down * step, t % by.across * step
 
 
 @inlined
