@@ -143,7 +143,8 @@ def _mix(x: Array, w: Array, b: Array | None = None) -> Array:
 def _mix_sums(x: Array, gy: Array) -> Array:
     """Gradients of the weights of ``_mix``: each channel times each filter's gy."""
     gw = column_products(*(channels_last(a).reshape(-1, a.shape[1]) for a in (x, gy)))
-    return np.ascontiguousarray(gw.T)[:, :, None, None]
+    turned = channels_last(gw[None, :, :, None])  # 1, F, 1, C
+    return turned.transpose(1, 3, 0, 2)
 
 
 def _slide(x: Array, w: Array, window: Window, b: Array | None = None) -> Array:

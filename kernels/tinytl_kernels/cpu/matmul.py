@@ -4,13 +4,16 @@ BLAS has threads of its own, which stay awake after a product and take the cores
 ours, and it may have been built for an older processor than this one.
 """
 
+import math
+
 import numpy as np
 
 from ..memory import LINE, empty
-from ..threads import PRODUCTS, get_num_threads, run
+from ..threads import PRODUCTS, get_num_threads, run, workspace
 from .compiled import as_written
 from .product import ROWS, TALL, bias_row, block, pack_panels, panels, unpack
 from .simd import BITS, fetch
+from .ufunc import add_to
 
 Array = np.ndarray
 
@@ -137,10 +140,16 @@ def column_products(x: Array, z: Array) -> Array:
     (rows, depth), columns = x.shape, z.shape[1]
     by = panels(columns, x.dtype, wider=True)
     parts = max(1, min(get_num_threads(), rows // STRIP))
-    total = np.zeros((parts, depth, by.columns), x.dtype)
+    if not rows:
+        return np.zeros((depth, columns), x.dtype)
+    shape = parts, depth, by.columns
+    kept = workspace("column products", math.prod(shape), x.dtype)
+    total = kept[: math.prod(shape)].reshape(shape)
     work = rows * depth * columns // PRODUCTS
     run(_add_strips, parts, x, z, total, by, work=work)
-    return unpack(total.sum(axis=0), by, columns)
+    for part in total[1:]:
+        add_to(total[0], part)
+    return unpack(total[0], by, columns)
 
 
 @as_written
@@ -157,9 +166,9 @@ def _add_strips(first, last, x, z, total, by):  # type: ignore[no-untyped-def]
     blocks = by.wide * depth // ROWS + (len(by.starts) - by.wide) * depth // TALL
     shares = STRIP * depth // blocks, STRIP * width // blocks
     for part in range(first, last):
-        end = rows * (part + 1) // parts
-        for row in range(rows * part // parts, end, STRIP):
-            count = min(STRIP, end - row)
+        begin, end = rows * part // parts, rows * (part + 1) // parts
+        for row in range(begin, end, STRIP):
+            count, add = min(STRIP, end - row), row > begin
             next_x, next_z = (row + STRIP) * depth, (row + STRIP) * width
             for q in range(len(by.starts)):
                 wide, even = q < by.wide, by.widths[q] % one == 0
@@ -171,13 +180,13 @@ def _add_strips(first, last, x, z, total, by):  # type: ignore[no-untyped-def]
                     a = (left, row * depth + k, 1, 0, depth)
                     c = (sums, (part * depth + k) * columns + by.places[q], columns)
                     if wide and even:
-                        block(ROWS, 4, (1, count), a, b, c, True)
+                        block(ROWS, 4, (1, count), a, b, c, add)
                     elif even:
-                        block(TALL, 2, (1, count), a, b, c, True)
+                        block(TALL, 2, (1, count), a, b, c, add)
                     elif wide:
-                        block(ROWS, 5, (1, count), a, b, c, True)
+                        block(ROWS, 5, (1, count), a, b, c, add)
                     else:
-                        block(TALL, 3, (1, count), a, b, c, True)
+                        block(TALL, 3, (1, count), a, b, c, add)
 
 
 @as_written
