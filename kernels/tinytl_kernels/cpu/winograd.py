@@ -108,6 +108,7 @@ CACHE = 3 << 16  # numbers in a block of transformed tiles, as far as rows allow
 DEPTH = 256  # channels of a panel whose filters the cache holds until they are used
 
 
+@functools.lru_cache(maxsize=256)
 def fits(dtype: np.dtype, channels: int, filters: int, window: Window) -> bool:
     """Whether this form can compute the convolution, and with fewer products.
 
@@ -184,8 +185,8 @@ def plan(
 
     The gradient towards the images of stride 2 has stride 1/2.
     """
-    number = best(out, padding, taps, stride)[1]
-    return _plan(count, channels, filters, out, padding, number, get_num_threads())
+    threads = get_num_threads()
+    return _plan(count, channels, filters, out, padding, taps, stride, threads)
 
 
 @functools.lru_cache(maxsize=256)
@@ -195,7 +196,8 @@ def _plan(
     filters: int,
     out: Pair,
     padding: Pair,
-    number: int,
+    taps: int,
+    stride: float,
     threads: int,
 ) -> Plan:
     """``plan`` for so many threads, made once for each shape.
@@ -203,6 +205,7 @@ def _plan(
     Blocks as large as the cache, but at least 64 tiles, or the filters are read too
     often.
     """
+    _, number = best(out, padding, taps, stride)
     form = FORMS[number]
     if form.points == 3:
         padding = (0, 0)
@@ -255,6 +258,12 @@ def conv_dx(gy: Array, w: Array, window: Window, groups: int = 1) -> Array:
     return _convolve(gy, w, order, window.size, by, groups)
 
 
+def _parts(by: Plan, groups: int) -> list[Plan]:
+    """The plan of each group."""
+    before = ((g * by.seen, g * by.filters) for g in range(1, groups))
+    return [by, *(by._replace(before=place) for place in before)]
+
+
 def _convolve(
     x: Array,
     w: Array,
@@ -268,8 +277,7 @@ def _convolve(
     y = empty((len(x), *out, groups * by.filters), np.float32)
     pixels, bias = channels_last(x), NONE if b is None else b
     weights, biases = (np.ascontiguousarray(a).reshape(groups, -1) for a in (w, bias))
-    for g in range(groups):
-        part = by._replace(before=(g * by.seen, g * by.filters))
+    for g, part in enumerate(_parts(by, groups)):
         _convolve_group(pixels, weights[g], order, biases[g], y, part)
     return images(y)
 
@@ -338,8 +346,7 @@ def conv_dw(x: Array, gy: Array, window: Window, groups: int = 1) -> Array:
         by = by._replace(rows=min(128, by.number))
     gw = np.empty((filters, channels, *window.kernel), np.float32)
     pixels, grads = channels_last(x), channels_last(gy)
-    for g, own in enumerate(gw.reshape(groups, -1)):
-        part = by._replace(before=(g * by.seen, g * by.filters))
+    for own, part in zip(gw.reshape(groups, -1), _parts(by, groups), strict=True):
         _weight_sums(pixels, grads, own, part)
     return gw
 
