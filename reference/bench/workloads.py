@@ -137,6 +137,14 @@ RESNET32 = (
     *(Conv(3, 16, 32), Conv(16, 16, 32), Conv(16, 32, 32, 2), Conv(32, 32, 16)),
     *(Conv(32, 64, 16, 2), Conv(64, 64, 8)),
 )
+OTHER = (  # other weights, groups, strides, and channels that fill no vectors
+    ("3x3", Conv(24, 40, 28)),
+    ("5x5", Conv(32, 64, 16, kernel=5)),
+    ("3x3", Conv(64, 128, 32, 2)),
+    ("3x3", Conv(256, 512, 8, 2)),
+    ("2 groups", Conv(64, 64, 16, groups=2)),
+    ("32 groups", Conv(128, 128, 16, groups=32)),
+)
 MOBILE = (  # of MobileNetV3-Large, on smaller images
     ("depthwise 3x3", Conv(72, 72, 16, groups=72)),
     ("depthwise 3x3", Conv(200, 200, 8, groups=200)),
@@ -159,6 +167,14 @@ def convolutions() -> list[Row]:
         Row(group, f"{name} {c}", c.build(order), flops=times * c.flops(128))
         for group, order, times in orders
         for name, c in named
+    ]
+
+
+def other() -> list[Row]:
+    """Forward + both gradients of convolutions that the networks do not have."""
+    return [
+        Row("conv other", f"{name} {c}", c.build(1), flops=3 * c.flops(128))
+        for name, c in OTHER
     ]
 
 
