@@ -77,10 +77,10 @@ where the sum over all tiles is taken between the brackets: one transform at the
 
 The matrix products
 -------------------
-For each of the 36 (or 16) points, (G w G^T) is a matrix F x C, V is one of tiles x C,
-and the sum over channels is their product: 36 products of matrices, in which all of the
-time should go. A block of tiles is transformed, multiplied with one *panel* of filters
-after the other, and transformed back, while it stays in the cache.
+For each of the 36 points (or 25, 16 or 9), (G w G^T) is a matrix F x C, V is one of
+tiles x C, and the sum over channels is their product: 36 products of matrices, in which
+all of the time should go. A block of tiles is transformed, multiplied with one *panel*
+of filters after the other, and transformed back, while it stays in the cache.
 
 Sources: Lavin & Gray 2016, for the matrices and the form for images.
 """
@@ -243,6 +243,8 @@ def conv(
 
 def conv_dx(gy: Array, w: Array, window: Window, groups: int = 1) -> Array:
     """gx[n,c,h,w]: gy convolved with w turned by 180 degrees, channels for filters.
+
+    At stride 2 the weights are not turned: the form has them where they are.
 
     Shapes. gy (N,F,I,J), w (F,C/G,U,U), both float32 -> (N,C,H,W), channels-last.
     """
