@@ -398,15 +398,15 @@ def test_a_product_is_counted_once_for_each_point():
 def test_winograd_serves_what_takes_fewer_products():
     """36 of whole vectors for 2 x 2 outputs, where the definition has 25 for each."""
     fits, single = winograd.fits, np.dtype("f4")
-    one, lanes = window("conv2d", (12, 12), (5, 5)), winograd.LANES
-    assert fits(single, lanes, lanes, one)
+    one, whole = window("conv2d", (12, 12), (5, 5)), max(winograd.LANES, winograd.TALL)
+    assert fits(single, whole, whole, one)
     back = one.turned()  # 12 x 12 outputs, of 8 x 8 inputs
-    assert fits(single, lanes, lanes, back)
-    assert not fits(single, lanes + 1, lanes, back)
-    assert fits(single, lanes + 1, lanes + 1, window("conv2d", (9, 9), (3, 3), 1, 1))
+    assert fits(single, whole, whole, back)
+    assert not fits(single, whole + 1, whole, back)
+    assert fits(single, whole + 1, whole + 1, window("conv2d", (9, 9), (3, 3), 1, 1))
     for stride, padding, fitting in ((2, 1, True), (2, 0, False), (3, 1, False)):
         some = window("conv2d", (8, 8), (3, 3), stride, padding)
-        assert fits(single, lanes, lanes, some) == fitting
+        assert fits(single, whole, whole, some) == fitting
 
 
 def test_direct_takes_every_shape():
