@@ -28,6 +28,7 @@ from ..threads import PRODUCTS, get_num_threads, run
 from . import direct_loops as loops
 from .layout import channels_last, images
 from .matmul import affine, column_products
+from .pool import sum_pool, sum_pool_dx
 from .product import (
     FEWER,
     MORE,
@@ -109,8 +110,8 @@ def conv(x: Array, w: Array, window: Window, b: Array | None = None) -> Array:
 
     Shapes. x (N,C,H,W), w (F,C,U,V), b (F,) -> (N,F,I,J), channels-last in memory.
     """
-    if _one_pixel(window):
-        return _mix(x, w[:, :, 0, 0].T, b)
+    if window.kernel == (1, 1):
+        return _mix(_seen(x, window), w[:, :, 0, 0].T, b)
     return _slide(x, w.transpose(2, 3, 1, 0), window, b)
 
 
@@ -119,8 +120,9 @@ def conv_dx(gy: Array, w: Array, window: Window) -> Array:
 
     Shapes. gy (N,F,I,J), w (F,C,U,V) -> (N,C,H,W), channels-last in memory.
     """
-    if _one_pixel(window):
-        return _mix(gy, w[:, :, 0, 0])
+    if window.kernel == (1, 1):
+        gx = _mix(gy, w[:, :, 0, 0])
+        return gx if _each_pixel(window) else sum_pool_dx(gx, window)
     channels, v, one = w.shape[1], window.kernel[1], lanes(gy.dtype)
     useless = v * filled(channels, one) > filled(v * channels, one)
     if window.stride != (1, 1) or useless:  # few channels would fill no vector
@@ -128,9 +130,14 @@ def conv_dx(gy: Array, w: Array, window: Window) -> Array:
     return _slide(gy, w.transpose(2, 3, 0, 1)[::-1, ::-1], window.turned())
 
 
-def _one_pixel(window: Window) -> bool:
+def _each_pixel(window: Window) -> bool:
     """Whether every pixel of the image is a window, and nothing else is."""
     return window.kernel == window.stride == (1, 1) and window.padding == (0, 0)
+
+
+def _seen(x: Array, window: Window) -> Array:
+    """The pixels that windows of one pixel see: their sums, as it were."""
+    return x if _each_pixel(window) else sum_pool(x, window)
 
 
 def _mix(x: Array, w: Array, b: Array | None = None) -> Array:
@@ -199,8 +206,8 @@ def conv_dw(x: Array, gy: Array, window: Window) -> Array:
     """
     (u, v), channels, filters = window.kernel, x.shape[1], gy.shape[1]
     whole = channels % TALL == 0 and filters >= lanes(x.dtype)
-    if _one_pixel(window) and whole:
-        return _mix_sums(x, gy)
+    if window.kernel == (1, 1) and whole:
+        return _mix_sums(_seen(x, window), gy)
     by, sheets = plan(window, channels, filters, x.dtype), panels(filters, x.dtype)
     parts = max(1, min(get_num_threads(), len(x)))
     total = np.zeros((parts, u, by.runs, filled(by.run, TALL), sheets.columns), x.dtype)
