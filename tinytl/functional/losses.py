@@ -3,16 +3,16 @@
 import math
 
 import numpy as np
-from tinytl_kernels import namespace
+from tinytl_kernels import Array, kernels_for, namespace
 from tinytl_kernels.devices import device_type
 
 from ..operators import Operand
-from ..tensor import Tensor
-from .activations import log_softmax
-from .basic import broadcastable, keep, where
+from ..tensor import Tensor, record
+from .activations import log_softmax, softmax
+from .basic import broadcastable, keep
 from .promote import floating, number, same_device, same_dtype, tensor
 from .reduce import expand, mean, sum
-from .shape import reshape
+from .shape import reshape, unsqueeze
 
 REDUCTIONS = ("none", "mean", "sum")
 
@@ -74,8 +74,9 @@ def nll_loss(
     _check_reduction("nll_loss", reduction)
     x, classes = _scores("nll_loss", input)
     w = _class_weights("nll_loss", weight, x, classes)
-    picked, factor = _picked("nll_loss", x, target, w, ignore_index)
-    return _weighted(-picked * factor, factor, reduction)
+    chosen, counted = _chosen("nll_loss", x, target, ignore_index)
+    each = -sum(keep(x, chosen), classes)
+    return _weighted(each, _factor(x, chosen, counted, w), reduction)
 
 
 def cross_entropy(
@@ -120,9 +121,8 @@ def cross_entropy(
         )
     x, classes = _scores("cross_entropy", input)
     w = _class_weights("cross_entropy", weight, x, classes)
-    logp = log_softmax(x, classes)
     t = tensor("cross_entropy", "target", target)
-    weighted = logp if w is None else logp * reshape(w, _beside(x, classes))
+    e = label_smoothing
     if t.dtype.kind == "f":
         same_dtype("cross_entropy", input=x, target=t)
         if t.shape != x.shape:
@@ -130,19 +130,20 @@ def cross_entropy(
                 f"cross_entropy: target probabilities must be of shape {x.shape}, got "
                 f"{t.shape}; for classes pass integers"
             )
-        q = t * (1 - label_smoothing) + label_smoothing / x.shape[classes]
-        each = -sum(q * weighted, classes)
+        q = t * (1 - e) + e / x.shape[classes]
+        each = -sum(q * _weighted_logs(x, w), classes)
         total = _reduced(each, "none" if reduction == "none" else "sum")
         examples = x.numel() // max(x.shape[classes], 1)
         return total / examples if reduction == "mean" else total
-    picked, factor = _picked("cross_entropy", logp, t, w, ignore_index)
-    each = -picked * factor
-    if label_smoothing:
-        kept = Tensor((t.data != ignore_index).astype(x.dtype))
-        spread = -sum(weighted, classes) * kept
-        e = label_smoothing
-        each = (1 - e) * each + (e / x.shape[classes]) * spread
-    return _weighted(each, factor, reduction)
+    chosen, counted = _chosen("cross_entropy", x, t, ignore_index)
+    each, factor = _surprise(x, chosen), _factor(x, chosen, counted, w)
+    if not e:
+        return _weighted(each, factor, reduction)
+    spread = -sum(_weighted_logs(x, w), classes) / x.shape[classes]
+    if counted is not None:
+        spread = spread * counted
+    each = (1 - e) * (each if factor is None else each * factor) + e * spread
+    return _mean_of_weights(each, factor, reduction)
 
 
 def _scores(operation: str, input: Operand) -> tuple[Tensor, int]:
@@ -153,7 +154,7 @@ def _scores(operation: str, input: Operand) -> tuple[Tensor, int]:
             f"{operation}: needs an input (N, C), (N, C, d1, ...) or (C,) with "
             f"classes, got shape {x.shape}"
         )
-    return x, min(x.ndim - 1, 1)
+    return x, _classes(x)
 
 
 def _class_weights(
@@ -171,16 +172,59 @@ def _class_weights(
     return w
 
 
-def _picked(
-    operation: str, x: Tensor, target: Operand, w: Tensor | None, ignore_index: int
-) -> tuple[Tensor, Tensor]:
-    """x and w at each example's class, both of the target's shape; 0 where ignored.
+def _weighted_logs(x: Tensor, w: Tensor | None) -> Tensor:
+    """Log-probabilities, times the weights of their classes."""
+    logp = log_softmax(x, _classes(x))
+    return logp if w is None else logp * reshape(w, _beside(x))
 
-    Picked by a mask over all classes: what comes back needs no addition at an index,
-    which on a GPU has no fixed order.
+
+def _surprise(x: Tensor, chosen: Array) -> Tensor:
+    """y = -log softmax(x) at the class that `chosen` marks in each example.
+
+    Shapes. x (N, C, ...), `chosen` bools of the same shape -> (N, ...).
+    Backward. gx = gy (softmax(x) - chosen), where a class is chosen.
     """
-    t = tensor(operation, "target", target)
-    _, classes = _scores(operation, x)
+    kernels, classes = kernels_for(x.data), _classes(x)
+    logp = kernels.log_softmax(x.data, classes)
+    value = -kernels.keep(logp, chosen).sum(axis=classes)
+    mark = Tensor(chosen.astype(x.dtype))
+    return record(
+        value, (x, lambda g: unsqueeze(g, classes) * (softmax(x, classes) - mark))
+    )
+
+
+def _chosen(
+    operation: str, x: Tensor, target: Operand, ignore_index: int
+) -> tuple[Array, Tensor | None]:
+    """A mask over x of each example's class, and 1 or, where it is ignored, 0.
+
+    None in the place of these numbers, if all are 1.
+    A mask, since what comes back then needs no addition at an index, which on a GPU has
+    no fixed order. There the labels are not looked at, which would be to wait for them:
+    an example whose class does not exist counts NaN.
+    """
+    classes = _classes(x)
+    t, count = _labels(operation, x, target, ignore_index), x.shape[classes]
+    xp, on_gpu = namespace(t), device_type(t) == "cuda"
+    line = reshape(Tensor(xp.arange(count)), _beside(x)).data
+    usual = not on_gpu and t.size and not 0 <= ignore_index < count
+    if usual and t.min() >= 0 and t.max() < count:
+        return xp.expand_dims(t, classes) == line, None
+    kept = t != ignore_index
+    missing = kept & ((t < 0) | (t >= count))
+    if not on_gpu and missing.any():
+        raise ValueError(
+            f"{operation}: class {t[missing][0]} does not exist; the input of "
+            f"shape {x.shape} has classes 0..{count - 1}"
+        )
+    chosen = xp.expand_dims(xp.where(kept, t, -1), classes) == line
+    counted = xp.where(missing, math.nan, kept).astype(x.dtype)
+    return chosen, Tensor(counted)
+
+
+def _labels(operation: str, x: Tensor, target: Operand, ignore_index: int) -> Array:
+    """The target's array, if it can hold a class for each example of x."""
+    t, classes = tensor(operation, "target", target), _classes(x)
     if t.dtype.kind not in "iu":
         raise TypeError(
             f"{operation}: target must hold classes as integers, got {t.dtype}"
@@ -196,34 +240,39 @@ def _picked(
             f"{operation}: ignore_index must be an integer, got {ignore_index!r}"
         )
     same_device(operation, input=x, target=t)
-    xp = namespace(t.data)
-    kept = t.data != ignore_index
-    count = x.shape[classes]
-    missing = kept & ((t.data < 0) | (t.data >= count))
-    on_gpu = device_type(missing) == "cuda"
-    if not on_gpu and missing.any():
-        raise ValueError(
-            f"{operation}: class {t.data[missing][0]} does not exist; the input of "
-            f"shape {x.shape} has classes 0..{count - 1}"
-        )
-    each = reshape(Tensor(xp.arange(count)), _beside(x, classes)).data
-    chosen = xp.expand_dims(xp.where(kept, t.data, -1), classes) == each
-    picked = sum(keep(x, chosen), classes)
-    if on_gpu:  # to raise would be to wait for the labels
-        picked = where(missing, math.nan, picked)
+    return t.data
+
+
+def _factor(
+    x: Tensor, chosen: Array, counted: Tensor | None, w: Tensor | None
+) -> Tensor | None:
+    """What each example counts; None: all of them 1."""
     if w is None:
-        return picked, Tensor(kept.astype(x.dtype))
-    wide = expand(reshape(w, _beside(x, classes)), x.shape)
-    return picked, sum(keep(wide, chosen), classes)
+        return counted
+    classes = _classes(x)
+    wide = expand(reshape(w, _beside(x)), x.shape)
+    factor = sum(keep(wide, chosen), classes)
+    return factor if counted is None else factor * counted
 
 
-def _beside(x: Tensor, classes: int) -> list[int]:
+def _classes(x: Tensor) -> int:
+    """The axis of the classes."""
+    return min(x.ndim - 1, 1)
+
+
+def _beside(x: Tensor) -> list[int]:
     """Shape of one number for each class, to stand beside x."""
-    return [-1 if k == classes else 1 for k in range(x.ndim)]
+    return [-1 if k == _classes(x) else 1 for k in range(x.ndim)]
 
 
-def _weighted(each: Tensor, factor: Tensor, reduction: str) -> Tensor:
-    if reduction != "mean":
+def _weighted(each: Tensor, factor: Tensor | None, reduction: str) -> Tensor:
+    """Each times its factor; the mean divides by the factors' sum."""
+    weighted = each if factor is None else each * factor
+    return _mean_of_weights(weighted, factor, reduction)
+
+
+def _mean_of_weights(each: Tensor, factor: Tensor | None, reduction: str) -> Tensor:
+    if factor is None or reduction != "mean":
         return _reduced(each, reduction)
     return sum(each) / sum(factor)
 
