@@ -187,10 +187,12 @@ def _surprise(x: Tensor, chosen: Array) -> Tensor:
     kernels, classes = kernels_for(x.data), _classes(x)
     logp = kernels.log_softmax(x.data, classes)
     value = -kernels.keep(logp, chosen).sum(axis=classes)
-    mark = Tensor(chosen.astype(x.dtype))
-    return record(
-        value, (x, lambda g: unsqueeze(g, classes) * (softmax(x, classes) - mark))
-    )
+
+    def pullback(g: Tensor) -> Tensor:
+        mark = Tensor(chosen.astype(x.dtype))
+        return unsqueeze(g, classes) * (softmax(x, classes) - mark)
+
+    return record(value, (x, pullback))
 
 
 def _chosen(

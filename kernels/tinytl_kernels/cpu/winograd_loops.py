@@ -75,15 +75,15 @@ def convolve(first, last, scratch, x, w, order, packed, bias, y, by):  # type: i
                     multiply(rows, by.width, stop - begin, by.width, a, b, c, add)
             if len(bias):
                 c = (scratch, p[1] + one * p[2], by.width)
-                _add(rows, by.width, c, bias, q * by.width, by)
+                _add(rows, c, bias, q * by.width, by)
             _outputs(start, end, q, p, y, scratch, spare, by)
 
 
 @as_written
-def _add(rows, width, c, bias, start, by):  # type: ignore[no-untyped-def]
+def _add(rows, c, bias, start, by):  # type: ignore[no-untyped-def]
     """Add the biases of a panel to each row of c."""
     out, first, step = c
-    for f in range(0, width, LANES):
+    for f in range(0, by.width, LANES):
         value = load(bias, min(start + f, by.filters - LANES))
         for at in range(first + f, first + f + rows * step, step):
             store(out, at, load(out, at) + value)
