@@ -75,8 +75,9 @@ def nll_loss(
     x, classes = _scores("nll_loss", input)
     w = _class_weights("nll_loss", weight, x, classes)
     chosen, counted = _chosen("nll_loss", x, target, ignore_index)
-    each = -sum(keep(x, chosen), classes)
-    return _weighted(each, _factor(x, chosen, counted, w), reduction)
+    factor = _factor(x, chosen, counted, w)
+    each = _counting(-sum(keep(x, chosen), classes), factor)
+    return _weighted(each, factor, reduction)
 
 
 def cross_entropy(
@@ -136,20 +137,18 @@ def cross_entropy(
         examples = x.numel() // max(x.shape[classes], 1)
         return total / examples if reduction == "mean" else total
     chosen, counted = _chosen("cross_entropy", x, t, ignore_index)
-    each, factor = _surprise(x, chosen), _factor(x, chosen, counted, w)
-    if not e:
-        return _weighted(each, factor, reduction)
-    spread = -sum(_weighted_logs(x, w), classes) / x.shape[classes]
-    if counted is not None:
-        spread = spread * counted
-    each = (1 - e) * (each if factor is None else each * factor) + e * spread
-    return _mean_of_weights(each, factor, reduction)
+    factor = _factor(x, chosen, counted, w)
+    each = _counting(_surprise(x, chosen), factor)
+    if e:
+        spread = -sum(_weighted_logs(x, w), classes) / x.shape[classes]
+        each = (1 - e) * each + e * _counting(spread, counted)
+    return _weighted(each, factor, reduction)
 
 
 def _scores(operation: str, input: Operand) -> tuple[Tensor, int]:
     """Input as floats, and the axis of its classes."""
     x = floating(operation, "input", input)
-    if not x.ndim or not x.shape[min(x.ndim - 1, 1)]:
+    if not x.ndim or not x.shape[_classes(x)]:
         raise ValueError(
             f"{operation}: needs an input (N, C), (N, C, d1, ...) or (C,) with "
             f"classes, got shape {x.shape}"
@@ -267,13 +266,13 @@ def _beside(x: Tensor) -> list[int]:
     return [-1 if k == _classes(x) else 1 for k in range(x.ndim)]
 
 
+def _counting(each: Tensor, factor: Tensor | None) -> Tensor:
+    """Each times what it counts."""
+    return each if factor is None else each * factor
+
+
 def _weighted(each: Tensor, factor: Tensor | None, reduction: str) -> Tensor:
-    """Each times its factor; the mean divides by the factors' sum."""
-    weighted = each if factor is None else each * factor
-    return _mean_of_weights(weighted, factor, reduction)
-
-
-def _mean_of_weights(each: Tensor, factor: Tensor | None, reduction: str) -> Tensor:
+    """The mean divides by the sum of what each counts."""
     if factor is None or reduction != "mean":
         return _reduced(each, reduction)
     return sum(each) / sum(factor)
