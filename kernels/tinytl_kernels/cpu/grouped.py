@@ -13,6 +13,8 @@ weights, the blocks on the diagonal are wanted. An infinity or a NaN in one grou
 reaches those joined with it (0 times infinity), as it does its neighbours in a tile.
 """
 
+import functools
+
 import numpy as np
 
 from ..shapes import Window
@@ -29,6 +31,7 @@ def fits(
     return winograd.fits(dtype, k * channels, k * filters, window)
 
 
+@functools.cache
 def joined(groups: int, channels: int, filters: int) -> int:
     """How many neighbouring groups fill a vector; all, if these do not."""
     few = min(channels, filters)

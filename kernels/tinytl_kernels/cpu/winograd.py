@@ -133,7 +133,8 @@ def fits(dtype: np.dtype, channels: int, filters: int, window: Window) -> bool:
 
 def _strided(window: Window) -> bool:
     """Whether this is the one strided window that has a form."""
-    return window[1:4] == ((3, 3), (2, 2), (1, 1))  # kernel, stride, padding
+    rule = window.kernel, window.stride, window.padding
+    return rule == ((3, 3), (2, 2), (1, 1))
 
 
 def best(out: Pair, padding: Pair, taps: int, stride: float = 1) -> tuple[int, int]:
@@ -172,39 +173,31 @@ class Plan(NamedTuple):
     before: Pair = (0, 0)  # channels of x and of y that belong to other groups
 
 
-def plan(
-    count: int,
-    channels: int,
-    filters: int,
-    out: Pair,
-    padding: Pair,
-    taps: int,
-    stride: float = 1,
-) -> Plan:
-    """Tiles, blocks and panels for `count` images with outputs of size `out`.
+class Layer(NamedTuple):
+    """What a plan is made for; the gradient towards x at stride 2 has stride 1/2."""
 
-    The gradient towards the images of stride 2 has stride 1/2.
-    """
-    threads = get_num_threads()
-    return _plan(count, channels, filters, out, padding, taps, stride, threads)
+    images: int
+    channels: int  # of a group, as its filters
+    filters: int
+    out: Pair
+    padding: Pair
+    taps: int
+    stride: float = 1
+
+
+def plan(layer: Layer) -> Plan:
+    """Tiles, blocks and panels for a layer."""
+    return _plan(layer, get_num_threads())
 
 
 @functools.lru_cache(maxsize=256)
-def _plan(
-    count: int,
-    channels: int,
-    filters: int,
-    out: Pair,
-    padding: Pair,
-    taps: int,
-    stride: float,
-    threads: int,
-) -> Plan:
+def _plan(layer: Layer, threads: int) -> Plan:
     """``plan`` for so many threads, made once for each shape.
 
     Blocks as large as the cache, but at least 64 tiles, or the filters are read too
     often.
     """
+    count, seen, filters, out, padding, taps, stride = layer
     _, number = best(out, padding, taps, stride)
     form = FORMS[number]
     if form.points == 3:
@@ -212,7 +205,7 @@ def _plan(
     down, across = (-(-n // form.outputs) for n in out)
     tiles = count * down * across
     deep = filters > tiles
-    seen, channels = channels, filled(channels, max(LANES, TALL))
+    channels = filled(seen, max(LANES, TALL))
     width = panel(filters, np.float32)
     step = high(width, LANES)
     if deep:
@@ -235,9 +228,9 @@ def conv(
     Shapes. x (N,C,H,W), w (F,C/G,U,U), b (F,), all float32 -> (N,F,I,J), channels-last.
     """
     filters, channels, taps, _ = w.shape
-    sizes = channels, filters // groups, window.out, window.padding
+    sizes = len(x), channels, filters // groups, window.out, window.padding
     order = (0, taps**2 * channels, taps**2, 1)
-    by = plan(len(x), *sizes, taps, window.stride[0])
+    by = plan(Layer(*sizes, taps, window.stride[0]))
     return _convolve(x, w, order, window.out, by, groups, b)
 
 
@@ -250,12 +243,13 @@ def conv_dx(gy: Array, w: Array, window: Window, groups: int = 1) -> Array:
     """
     filters, channels, taps, _ = w.shape
     if window.stride != (1, 1):
-        sizes = filters // groups, channels, window.size, (0, 0)
-        by = plan(len(gy), *sizes, taps, 1 / window.stride[0])
+        sizes = len(gy), filters // groups, channels, window.size, (0, 0)
+        by = plan(Layer(*sizes, taps, 1 / window.stride[0]))
         order = (0, taps**2, taps**2 * channels, 1)
         return _convolve(gy, w, order, window.size, by, groups)
     back = window.turned()
-    by = plan(len(gy), filters // groups, channels, back.out, back.padding, taps)
+    sizes = len(gy), filters // groups, channels, back.out, back.padding
+    by = plan(Layer(*sizes, taps))
     order = (taps**2 - 1, taps**2, taps**2 * channels, -1)
     return _convolve(gy, w, order, window.size, by, groups)
 
@@ -342,8 +336,8 @@ def conv_dw(x: Array, gy: Array, window: Window, groups: int = 1) -> Array:
     Shapes. x (N,C,H,W), gy (N,F,I,J), both float32 -> (F,C/G,U,U).
     """
     filters, channels = gy.shape[1], x.shape[1] // groups
-    sizes = channels, filters // groups, window.out, window.padding
-    by = plan(len(x), *sizes, window.kernel[0], window.stride[0])
+    sizes = len(x), channels, filters // groups, window.out, window.padding
+    by = plan(Layer(*sizes, window.kernel[0], window.stride[0]))
     if not by.deep:
         by = by._replace(rows=min(128, by.number))
     gw = np.empty((filters, channels, *window.kernel), np.float32)
