@@ -13,7 +13,7 @@ from tinytl_kernels.cpu.product import ROWS
 SIZES = [
     *[(128, 400, 120), (ROWS, 300, 17), (ROWS + 1, 70, 500), (33, 129, 65)],
     *[(10, 128, 512), (1, 500, 600), (600, 500, 1), (1, 400, 120), (120, 400, 1)],
-    *[(1, 11_000, 20), (20, 11_000, 1)],
+    *[(1, 11_000, 20), (20, 11_000, 1), (120, 1, 400)],
     *[(33, 70, columns) for columns in (9, 12, 20, 24, 33, 40, 56, 72)],  # panels' ends
 ]
 
@@ -67,8 +67,16 @@ def test_blas_is_given_nothing_that_wakes_its_threads(size, order):
 
 @pytest.mark.parametrize(
     ("left", "right"),
-    [((3, 4), (4, 5)), ((2, 3, 4), (4, 5)), ((0, 4), (4, 5)), ((9, 0), (0, 5))],
+    [
+        *[((3, 4), (4, 5)), ((2, 3, 4), (4, 5)), ((0, 4), (4, 5)), ((9, 0), (0, 5))],
+        *[((3, 1), (1, 5)), ((2, 3, 1), (1, 5)), ((0, 1), (1, 5))],  # each times each
+    ],
 )
 def test_what_is_small_or_stacked_is_left_to_numpy(left, right, matmul):
-    x, z = np.ones(left), np.ones(right)
+    x, z = np.arange(1.0, 1 + np.prod(left)).reshape(left), np.ones(right) / 7
     np.testing.assert_array_equal(matmul(x, z), x @ z)
+
+
+def test_no_product_where_only_one_side_has_depth_one(matmul):
+    with pytest.raises(ValueError, match="matmul"):
+        matmul(np.ones((5, 1)), np.ones((5, 4)))

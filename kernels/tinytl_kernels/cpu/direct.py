@@ -179,8 +179,9 @@ def _conv_dx_back(gy: Array, w: Array, window: Window) -> Array:
     filters, channels, u, v = w.shape
     runs = 1 if window.dilation[1] == 1 else v
     rows = w.transpose(0, 2, 3, 1).reshape(filters, u * runs, v * channels // runs)
-    behind = -rows.shape[2] % lanes(gy.dtype)  # zeros: whole vectors are added
-    taps = np.pad(rows, [(0, 0), (0, 0), (0, behind)]).reshape(filters, -1)
+    taps = np.zeros((*rows.shape[:2], filled(rows.shape[2], lanes(gy.dtype))), gy.dtype)
+    taps[:, :, : rows.shape[2]] = rows  # and zeros, so that whole vectors are added
+    taps = taps.reshape(filters, -1)
     by = plan(window, channels, taps.shape[1], gy.dtype)
     gx = empty((len(gy), *window.size, channels), gy.dtype)
     pixels = filled(window.out[0] * window.out[1], TALL)

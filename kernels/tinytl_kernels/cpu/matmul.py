@@ -45,7 +45,7 @@ def affine(x: Array, z: Array, b: Array | None = None) -> Array:
         return affine(x, z) + b
     wakes = VECTOR if 1 in (rows, columns) else SMALL
     if not ours or max(rows, columns) < TALL or size < wakes:
-        return x @ z
+        return x * z if 1 == depth == z.shape[-2] else x @ z
     if rows == 1 and depth <= DOT and z.T.flags.c_contiguous:
         return _dots(z.T, x)[None]
     if columns == 1 and depth <= DOT and x.flags.c_contiguous:

@@ -45,11 +45,10 @@ def moments(x: Array) -> tuple[Array, Array]:
     """
     start = x[0].T[(0,) * (x.ndim - 2)]
     start = np.where(np.isfinite(start), start, x.dtype.type(0))
-    total, squares = _sums("moments", 2, Line(start, start, start, False), x)
-    count = x.size // x.shape[1]
-    mean = total / count
-    variance = np.maximum(squares / count - mean * mean, 0)
-    return (mean + start).astype(x.dtype), variance.astype(x.dtype)
+    sums = _sums("moments", 2, Line(start, start, start, False), x)
+    mean, variance = np.empty_like(start), np.empty_like(start)
+    norm_lanes.mean_and_variance(sums, x.size // x.shape[1], start, mean, variance)
+    return mean, variance
 
 
 def line(x: Array, by: Line) -> Array:
@@ -90,7 +89,9 @@ def add_per_channel(x: Array, b: Array) -> Array:
 
 
 def sum_per_channel(x: Array) -> Array:
-    """The sum of each channel: see plain.sum_per_channel."""
+    """The sum of each channel: see plain.sum_per_channel, sooner if it is short."""
+    if x.size < SMALL // 2:
+        return plain.sum_per_channel(x)
     zero = np.zeros(x.shape[1], x.dtype)
     return _sums("values", 1, Line(zero, zero, zero, False), x)[0].astype(x.dtype)
 
@@ -151,7 +152,9 @@ def _sums(loop: str, count: int, by: Line, *arrays: Array) -> Array:
         masked = new if plane % step else None
         form = norm_planes.LOOPS[loop]
         run(form, CHUNKS, step, masked, plane, *last, *flat, work=x.size)
-    return totals.reshape(CHUNKS, count, -1, x.shape[1]).sum(axis=(0, 2))
+    sums = np.zeros((count, x.shape[1]))
+    norm_lanes.add_up(totals, sums)
+    return sums
 
 
 def _in_lanes(x: Array) -> bool:

@@ -112,6 +112,27 @@ def _sums2(first, last, part, step, relu, by, totals, x, g, h):  # type: ignore[
             _add(totals, chunk, part)
 
 
+@as_written
+def add_up(totals, sums):  # type: ignore[no-untyped-def]
+    """Totals of all chunks, and of all lanes of a channel: (sum, channel)."""
+    count, channels = sums.shape
+    for chunk in range(CHUNKS):
+        for i in range(count):
+            for k in range(0, totals.shape[2], channels):
+                more = totals[chunk, i, k : k + channels]
+                for c in range(channels):
+                    sums[i, c] += more[c]
+
+
+@as_written
+def mean_and_variance(sums, count, start, mean, variance):  # type: ignore[no-untyped-def]
+    """From the sums of x - start and of its square; NaN stays what it is."""
+    for c in range(len(start)):
+        away = sums[0, c] / count
+        spread = sums[1, c] / count - away * away
+        mean[c], variance[c] = away + start[c], 0 if spread < 0 else spread
+
+
 @inlined
 def _rows(chunk, rows, size):  # type: ignore[no-untyped-def]
     """The chunk's share of so many rows, as far apart as many are added up together."""
