@@ -306,7 +306,7 @@ def _convolve_group(
     room = block + products + loops.ROOM + (filters if by.deep else 0)
     run(
         loops.convolve,
-        by.panels if by.deep else math.ceil(by.number / by.rows),
+        by.panels if by.deep else by.number,
         x,
         w,
         order,

@@ -43,7 +43,7 @@ _from_filters = transform(tiles.filters_transposed, "points")
 
 @as_written
 def convolve(first, last, scratch, x, w, order, packed, bias, y, by):  # type: ignore[no-untyped-def]
-    """Blocks of tiles first..last-1; of a deep network, panels of filters instead.
+    """Tiles first..last-1, in blocks; of a deep network, panels of filters instead.
 
     A deep network's panels are transformed here, `depth` channels at a time, and
     multiplied before they have left the cache.
@@ -54,10 +54,10 @@ def convolve(first, last, scratch, x, w, order, packed, bias, y, by):  # type: i
     p = (scratch, area * v[2], _apart(by.rows * by.width))
     spare = p[1] + area * p[2]
     u_step = _apart(by.depth * by.width)
-    blocks = (0, 1) if by.deep else (first, last)
+    span = (0, by.number) if by.deep else (first, last)
     panels = (first, last) if by.deep else (0, by.panels)
-    for block in range(blocks[0], blocks[1]):
-        start, end = block * by.rows, min((block + 1) * by.rows, by.number)
+    for start in range(span[0], span[1], by.rows):
+        end = min(start + by.rows, span[1])
         rows = (end - start + step - 1) // step * step
         _inputs(start, end, x, v, scratch, spare, by)
         for q in range(panels[0], panels[1]):
