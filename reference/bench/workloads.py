@@ -171,20 +171,22 @@ def convolutions() -> list[Row]:
 
 
 def other() -> list[Row]:
-    """Forward + both gradients of convolutions that the networks do not have."""
-    return [
-        Row("conv other", f"{name} {c}", c.build(1), flops=3 * c.flops(128))
-        for name, c in OTHER
-    ]
+    """Convolutions that the networks do not have."""
+    return both_gradients("conv other", OTHER)
 
 
 def mobile() -> list[Row]:
+    """Convolutions of MobileNetV3."""
+    return both_gradients("mobile", MOBILE)
+
+
+def both_gradients(group: str, named: Sequence[tuple[str, Conv]]) -> list[Row]:
     """Forward + both gradients; a depthwise convolution is a matter of memory."""
     rows = []
-    for name, c in MOBILE:
-        limit = {"flops": 3 * c.flops(128)} if c.groups == 1 else {}
-        limit = limit or {"bytes": c.bytes(128)}
-        rows.append(Row("mobile", f"{name} {c}", c.build(1), **limit))
+    for name, c in named:
+        depthwise = c.groups == c.channels
+        limit = {"bytes": c.bytes(128)} if depthwise else {"flops": 3 * c.flops(128)}
+        rows.append(Row(group, f"{name} {c}", c.build(1), **limit))
     return rows
 
 
