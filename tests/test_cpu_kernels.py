@@ -1,5 +1,6 @@
 """Compiled kernels against the plain ones: both orders in memory, both dtypes, NaN."""
 
+import math
 import sys
 
 import numpy as np
@@ -257,6 +258,24 @@ def test_sums_a_part_on_each_thread(kernels, dtype, order):
         agree(kernels.total(x, axes), plain.total(x, axes), dtype, size=10)
     whole = np.arange(60).reshape(3, 20)
     assert kernels.total(whole, (0, 1)).tolist() == [[1770]]
+
+
+@pytest.mark.parametrize("count", [0, 1, 63, 64, 65, 20_000, 70_001])
+def test_a_sum_of_all_keeps_its_digits(kernels, dtype, count):
+    """Taken in float64, rounded once; of gaps in memory and of infinities, too."""
+    x = drawn((2 * count,), dtype, 1)[0] + 100
+    for part in (x, x[:count], x[::2]):
+        got = kernels.total(part, (0,))
+        assert got.shape == (1,)
+        assert got.dtype == dtype
+        exact = math.fsum(part.tolist())
+        assert abs(got[0] - exact) <= 2 * np.finfo(dtype).eps * abs(exact)
+    if count:
+        x[-1] = np.inf
+        assert kernels.total(x, (0,)) == np.inf
+        x[0] = -np.inf
+        with np.errstate(invalid="ignore"):
+            assert np.isnan(kernels.total(x, (0,)))
 
 
 # -- softmax ---------------------------------------------------------------------------

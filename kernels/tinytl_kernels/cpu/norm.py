@@ -96,6 +96,14 @@ def sum_per_channel(x: Array) -> Array:
     return _sums("values", 1, Line(zero, zero, zero, False), x)[0].astype(x.dtype)
 
 
+def sum_of_all(x: Array) -> float:
+    """The sum of a flat array, taken for a matrix whose columns are channels."""
+    zero, rest = np.zeros(SUMMED, x.dtype), len(x) % SUMMED
+    rows = x[: len(x) - rest].reshape(-1, SUMMED)
+    sums = _sums("values", 1, Line(zero, zero, zero, False), rows)
+    return float(sums.sum() + x[len(x) - rest :].sum(dtype=np.float64))
+
+
 # -- both orders -----------------------------------------------------------------------
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from ..memory import STREAMED, empty
 from ..threads import get_num_threads, run
 from .compiled import as_written
-from .layout import images, is_channels_last
+from .layout import far_to_near, images, is_channels_last
+from .norm import sum_of_all
 from .norm_vectors import put
 from .simd import arrive, lanes, load
 
@@ -60,7 +61,10 @@ def total(x: Array, axes: tuple[int, ...]) -> Array:
 
     The first axis is added up last, so the number of threads does not show in the sum.
     """
-    inner = tuple(k for k in axes if k)
+    inner, near = tuple(k for k in axes if k), x.transpose(far_to_near(x))
+    floats = x.dtype in (np.float32, np.float64)
+    if len(axes) == x.ndim and floats and near.flags.c_contiguous:
+        return np.full((1,) * x.ndim, sum_of_all(near.reshape(-1)), x.dtype)
     if not inner or x.dtype.kind != "f":
         return x.sum(axis=axes, keepdims=True)
     y = np.empty([1 if k in inner else n for k, n in enumerate(x.shape)], x.dtype)
