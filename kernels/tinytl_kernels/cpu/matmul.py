@@ -29,7 +29,16 @@ def matmul(x: Array, z: Array) -> Array:
     With few rows, Y^T = Z^T X^T. A vector that is met by rows which lie in memory has a
     dot product with each of them.
     """
-    return affine(x, z)
+    rows, depth = x.shape[-2:]
+    if not _large(x, z):
+        return x * z if 1 == depth == z.shape[-2] else x @ z
+    if rows == 1 and depth <= DOT and z.T.flags.c_contiguous:
+        return _dots(z.T, x)[None]
+    if z.shape[1] == 1 and depth <= DOT and x.flags.c_contiguous:
+        return _dots(x, z.T)[:, None]
+    if rows < TALL:
+        return np.ascontiguousarray(matmul(z.T, x.T).T)
+    return _product(x, z, None)
 
 
 def affine(x: Array, z: Array, b: Array | None = None) -> Array:
@@ -37,21 +46,25 @@ def affine(x: Array, z: Array, b: Array | None = None) -> Array:
 
     Blocks of a product begin with b; what BLAS multiplies meets it afterwards.
     """
-    ours = x.ndim == z.ndim == 2 and x.dtype in (np.float32, np.float64)
-    rows, depth = x.shape[-2:]
-    columns = z.shape[-1]
-    size = rows * depth * columns
-    if b is not None and (not ours or rows < TALL or columns == 1 or size < SMALL):
-        return affine(x, z) + b
-    wakes = VECTOR if 1 in (rows, columns) else SMALL
-    if not ours or max(rows, columns) < TALL or size < wakes:
-        return x * z if 1 == depth == z.shape[-2] else x @ z
-    if rows == 1 and depth <= DOT and z.T.flags.c_contiguous:
-        return _dots(z.T, x)[None]
-    if columns == 1 and depth <= DOT and x.flags.c_contiguous:
-        return _dots(x, z.T)[:, None]
-    if rows < TALL:
-        return np.ascontiguousarray(matmul(z.T, x.T).T)
+    if b is None:
+        return matmul(x, z)
+    if _large(x, z) and len(x) >= TALL and z.shape[1] > 1:
+        return _product(x, z, b)
+    return matmul(x, z) + b
+
+
+def _large(x: Array, z: Array) -> bool:
+    """Whether a compiled form is faster, or BLAS would wake its threads."""
+    (rows, depth), columns = x.shape[-2:], z.shape[-1]
+    floats = x.dtype in (np.float32, np.float64)
+    least = VECTOR if 1 in (rows, columns) else SMALL
+    enough = max(rows, columns) >= TALL and rows * depth * columns >= least
+    return enough and floats and x.ndim == z.ndim == 2
+
+
+def _product(x: Array, z: Array, b: Array | None) -> Array:
+    """X Z, with b added to each row, in blocks of rows."""
+    (rows, depth), columns = x.shape, z.shape[1]
     by_columns = x.T.flags.c_contiguous
     numbers = np.ascontiguousarray(x.T if by_columns else x).reshape(-1)
     steps = (1, rows) if by_columns else (depth, 1)
