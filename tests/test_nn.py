@@ -445,8 +445,7 @@ def test_a_module_without_forward_says_so():
         (lambda: nn.Linear(0, 3), "Linear: in_features must be an integer of at least"),
         (lambda: nn.Linear(3, 2.5), "Linear: out_features must be"),
         (lambda: nn.Conv2d(3, 4, 3, groups=2), "must be divisible by groups 2"),
-        (lambda: nn.Conv2d(3, 4, 0), "Conv2d: kernel_size must be .* at least 1"),
-        (lambda: nn.Conv2d(3, 4, (3, 3, 3)), "Conv2d: kernel_size must be"),
+        (lambda: nn.Conv2d(3, 4, 0), "Conv2d: kernel_size must be at least 1, got 0"),
         (lambda: nn.Conv2d(3, 4, 3, padding=-1), "Conv2d: padding must be"),
         (lambda: nn.Conv2d(3, 4, 3, padding="full"), "'valid' or 'same', got 'full'"),
         (lambda: nn.Conv2d(3, 4, 3, 2, "same"), "padding='same' needs stride 1"),
@@ -461,6 +460,12 @@ def test_a_module_without_forward_says_so():
 def test_wrong_arguments_name_the_layer(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize("size", [(3, 3, 3), 2.5, "3", True, None])
+def test_a_size_is_an_integer_or_two(size):
+    with pytest.raises(TypeError, match="Conv2d: kernel_size must be an integer or a"):
+        nn.Conv2d(3, 4, size)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from tinytl_kernels.shapes import IntOrPair, Pair, pair
 
 from .. import functional as F
 from ..tensor import Tensor
@@ -13,24 +14,6 @@ from .module import Module, Parameter
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
-
-Pair = int | tuple[int, int]
-
-
-def pair(layer: Module, name: str, value: Pair, least: int) -> tuple[int, int]:
-    """`value` as two integers of at least `least`, or a ValueError."""
-    two = (value, value) if isinstance(value, int | np.integer) else tuple(value)
-    good = len(two) == 2 and all(
-        isinstance(v, int | np.integer) and not isinstance(v, bool) and v >= least
-        for v in two
-    )
-    if not good:
-        raise ValueError(
-            f"{type(layer).__name__}: {name} must be an integer or two, of at least "
-            f"{least}; got {value!r}"
-        )
-    return int(two[0]), int(two[1])
-
 
 class Conv2d(Module):
     """Two-dimensional convolution (as all networks have it: cross-correlation).
@@ -56,8 +39,9 @@ class Conv2d(Module):
         dtype: of the parameters, float32 or float64.
 
     Raises:
-        ValueError: a size is not a positive integer, channels are not divisible by
-            groups, or a word is unknown.
+        TypeError: a size is no integer, nor two of them.
+        ValueError: a size is not positive, channels are not divisible by groups, or a
+            word is unknown.
 
     Source: LeCun et al. 1998, Gradient-Based Learning Applied to Document Recognition.
     """
@@ -66,10 +50,10 @@ class Conv2d(Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: Pair,
-        stride: Pair = 1,
-        padding: Pair | str = 0,
-        dilation: Pair = 1,
+        kernel_size: IntOrPair,
+        stride: IntOrPair = 1,
+        padding: IntOrPair | str = 0,
+        dilation: IntOrPair = 1,
         groups: int = 1,
         bias: bool = True,
         padding_mode: str = "zeros",
@@ -93,9 +77,9 @@ class Conv2d(Module):
             )
         self.in_channels = in_channels
         self.out_channels = out_channels
-        self.kernel_size = pair(self, "kernel_size", kernel_size, 1)
-        self.stride = pair(self, "stride", stride, 1)
-        self.dilation = pair(self, "dilation", dilation, 1)
+        self.kernel_size = pair("Conv2d", "kernel_size", kernel_size, 1)
+        self.stride = pair("Conv2d", "stride", stride, 1)
+        self.dilation = pair("Conv2d", "dilation", dilation, 1)
         self.padding = self._padding(padding)
         self.groups = groups
         self.padding_mode = padding_mode
@@ -104,9 +88,9 @@ class Conv2d(Module):
         self.bias = Parameter(np.zeros(out_channels, dtype)) if bias else None
         self.reset_parameters(generator=generator)
 
-    def _padding(self, padding: Pair | str) -> tuple[int, int] | str:
+    def _padding(self, padding: IntOrPair | str) -> Pair | str:
         if not isinstance(padding, str):
-            return pair(self, "padding", padding, 0)
+            return pair("Conv2d", "padding", padding, 0)
         if padding not in ("valid", "same"):
             raise ValueError(
                 "Conv2d: padding must be an integer, two, 'valid' or 'same', got "

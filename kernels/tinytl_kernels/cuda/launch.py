@@ -34,6 +34,7 @@ SIMULATED = bool(config.ENABLE_CUDASIM)
 TILE = 4 if SIMULATED else 16  # side of a square block of threads
 THREADS = 8 if SIMULATED else 256  # in a block that adds up; a power of 2
 ACROSS, DOWN = (4, 2) if SIMULATED else (32, 8)  # a block over pixels and planes
+MOST = 1 << 16  # blocks in a grid of rows, which then goes on in steps of its own size
 MOST_ACROSS, MOST_DOWN = (2, 2) if SIMULATED else (1024, 32768)  # such blocks in a grid
 
 

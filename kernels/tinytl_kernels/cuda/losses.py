@@ -6,9 +6,7 @@ from typing import Any
 import numpy as np
 
 from .. import namespace
-from .launch import ACROSS, Array, Int32, block_sum, cuda, device, kernel
-
-MOST_ROWS = 1 << 16
+from .launch import ACROSS, MOST, Array, Int32, block_sum, cuda, device, kernel
 
 
 @device
@@ -123,6 +121,6 @@ def _rows(form: Any, axis: int, log: bool, *arrays: Array) -> Array:
     rows = before, shape[axis], after
     given = [xp.ascontiguousarray(a).reshape(rows) for a in arrays]
     y = xp.empty(rows, x.dtype)
-    blocks = min(before * after, MOST_ROWS) if y.size else 0
+    blocks = min(before * after, MOST) if y.size else 0
     form.launch((blocks,), (ACROSS,), *given, y, np.int32(log))
     return y.reshape(shape)

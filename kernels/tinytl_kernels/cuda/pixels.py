@@ -10,9 +10,7 @@ import math
 import numpy as np
 
 from .. import namespace
-from .launch import THREADS, Array, Int32, block_sum, cuda, kernel
-
-MOST_PLANES = 1 << 16
+from .launch import MOST, THREADS, Array, Int32, block_sum, cuda, kernel
 
 
 @kernel
@@ -61,7 +59,7 @@ def product_sums(x: Array, z: Array) -> Array:
     """The sum over the pixels of x z: (N, C), for images x and z."""
     given = _planes(x), _planes(z)
     total = namespace(x).empty(len(given[0]), x.dtype)
-    blocks = (min(len(total), MOST_PLANES),)
+    blocks = (min(len(total), MOST),)
     product_sums_kernel.launch(blocks, (THREADS,), *given, total)
     return total.reshape(x.shape[:2])
 
@@ -72,7 +70,7 @@ def difference_squares(
     """y = x - z, and the sum over the pixels of weight y^2, (N, C); no weight is 1."""
     given = [_planes(a) for a in (x, z, z if weight is None else weight)]
     y, total = (namespace(x).empty(n, x.dtype) for n in (given[0].shape, len(given[0])))
-    blocks = (min(len(total), MOST_PLANES),)
+    blocks = (min(len(total), MOST),)
     flag = np.int32(weight is not None)
     difference_squares_kernel.launch(blocks, (THREADS,), *given, flag, y, total)
     return y.reshape(x.shape), total.reshape(x.shape[:2])
