@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
+import numba.extending
 import numpy as np
 
 OPTIONS: dict[str, Any] = {
@@ -33,5 +34,11 @@ uncounted: Callable[[Callable[..., Any]], Any] = numba.njit(
     fastmath={"contract", "reassoc"}, **UNCOUNTED
 )
 inlined: Callable[[Callable[..., Any]], Any] = numba.njit(forceinline=True, **UNCOUNTED)
+
+# What a loop made for it does to each number: in Python the function that it is, so
+# that the cache knows the loop again by the function's name.
+formula: Callable[[Callable[..., Any]], Any] = numba.extending.register_jitable(
+    fastmath={"contract", "reassoc"}, **{**UNCOUNTED, "cache": False}
+)
 
 NOTHING = np.float32(0)  # becomes a float64 where it meets one

@@ -7,6 +7,7 @@ exp and log are written out for float32, since a call into C's library for each 
 keeps a loop from working on whole registers. float64 goes to the plain set.
 """
 
+import functools
 import math
 from typing import Any
 
@@ -16,7 +17,7 @@ from .. import plain
 from ..memory import STREAMED, empty
 from ..threads import run
 from . import simd
-from .compiled import NOTHING, in_order, inlined, uncounted
+from .compiled import NOTHING, formula, in_order, inlined, uncounted
 from .layout import far_to_near, inverse
 from .simd import arrive, load, stream
 
@@ -110,12 +111,15 @@ def sigmoid_dx(g: Array, x: Array) -> Array:
     return _each(_sigmoid_dx, x, g)
 
 
-def _each(loop: Any, *arrays: Array, values: tuple[Any, ...] = ()) -> Array:
-    """An array in the first one's order, of the last one's dtype."""
+def _each(value: Any, *arrays: Array, values: tuple[Any, ...] = ()) -> Array:
+    """value(x[k], *values), or value(x[k], g[k], *values), for every k.
+
+    An array in the first one's order, of the last one's dtype.
+    """
     order = far_to_near(arrays[0])
     seen = [a.transpose(order) for a in arrays]
     y = empty(seen[0].shape, arrays[-1].dtype)
-    _run(loop, y, *seen, values=values)
+    _run(_loop(value, len(arrays)), y, *seen, values=values)
     return y.transpose(inverse(order))
 
 
@@ -128,18 +132,35 @@ def _run(loop: Any, y: Array, *arrays: Array, values: tuple[Any, ...]) -> None:
     run(loop, blocks, *last, work=2 * y.size, scratch=(BLOCK, y.dtype))
 
 
+# -- loops -----------------------------------------------------------------------------
 # Counting from 0, the compiler sees that no index is negative.
 
 
-@uncounted
-def _keep(first, last, block, past, step, y, mask, x):  # type: ignore[no-untyped-def]
-    for at in range(first * BLOCK, min(last * BLOCK, len(y)), BLOCK):
-        m, v = mask[at : at + BLOCK], x[at : at + BLOCK]
-        to = y[at : at + BLOCK] if past is None else block
-        for k in range(len(v)):
-            to[k] = v[k] * m[k]
-        send(y, at, block, len(v), step, past)
-    arrive()
+@functools.cache
+def _loop(value: Any, arrays: int) -> Any:
+    """The loop for a formula of one array's numbers, or of two arrays'."""
+
+    @uncounted
+    def of_one(first, last, block, past, step, y, x, *values):  # type: ignore[no-untyped-def]
+        for at in range(first * BLOCK, min(last * BLOCK, len(y)), BLOCK):
+            v = x[at : at + BLOCK]
+            to = y[at : at + BLOCK] if past is None else block
+            for k in range(len(v)):
+                to[k] = value(v[k], *values)
+            send(y, at, block, len(v), step, past)
+        arrive()
+
+    @uncounted
+    def of_two(first, last, block, past, step, y, x, g, *values):  # type: ignore[no-untyped-def]
+        for at in range(first * BLOCK, min(last * BLOCK, len(y)), BLOCK):
+            v, by = x[at : at + BLOCK], g[at : at + BLOCK]
+            to = y[at : at + BLOCK] if past is None else block
+            for k in range(len(v)):
+                to[k] = value(v[k], by[k], *values)
+            send(y, at, block, len(v), step, past)
+        arrive()
+
+    return of_one if arrays == 1 else of_two
 
 
 @uncounted
@@ -159,64 +180,40 @@ def _ramp(first, last, block, past, step, y, on, x, top):  # type: ignore[no-unt
     arrive()
 
 
-@uncounted
-def _bend(first, last, block, past, step, y, x, g, slope):  # type: ignore[no-untyped-def]
-    for at in range(first * BLOCK, min(last * BLOCK, len(y)), BLOCK):
-        v, by = x[at : at + BLOCK], g[at : at + BLOCK]
-        to = y[at : at + BLOCK] if past is None else block
-        for k in range(len(v)):
-            value = by[k]
-            to[k] = value if v[k] > NOTHING else slope * value
-        send(y, at, block, len(v), step, past)
-    arrive()
+# -- formulas --------------------------------------------------------------------------
 
 
-@uncounted
-def _hardsigmoid(first, last, block, past, step, y, x, sixth):  # type: ignore[no-untyped-def]
-    for at in range(first * BLOCK, min(last * BLOCK, len(y)), BLOCK):
-        v = x[at : at + BLOCK]
-        to = y[at : at + BLOCK] if past is None else block
-        for k in range(len(v)):
-            to[k] = _between(v[k] + THREE) * sixth
-        send(y, at, block, len(v), step, past)
-    arrive()
+@formula
+def _keep(mask, x):  # type: ignore[no-untyped-def]
+    return x * mask
 
 
-@uncounted
-def _hardsigmoid_dx(first, last, block, past, step, y, x, g, sixth):  # type: ignore[no-untyped-def]
-    for at in range(first * BLOCK, min(last * BLOCK, len(y)), BLOCK):
-        v, by = x[at : at + BLOCK], g[at : at + BLOCK]
-        to = y[at : at + BLOCK] if past is None else block
-        for k in range(len(v)):
-            value = by[k] * sixth
-            to[k] = value if (v[k] > -THREE) & (v[k] < THREE) else NOTHING
-        send(y, at, block, len(v), step, past)
-    arrive()
+@formula
+def _bend(x, g, slope):  # type: ignore[no-untyped-def]
+    return g if x > NOTHING else slope * g
 
 
-@uncounted
-def _hardswish(first, last, block, past, step, y, x, sixth):  # type: ignore[no-untyped-def]
-    for at in range(first * BLOCK, min(last * BLOCK, len(y)), BLOCK):
-        v = x[at : at + BLOCK]
-        to = y[at : at + BLOCK] if past is None else block
-        for k in range(len(v)):
-            to[k] = v[k] * (_between(v[k] + THREE) * sixth)
-        send(y, at, block, len(v), step, past)
-    arrive()
+@formula
+def _hardsigmoid(x, sixth):  # type: ignore[no-untyped-def]
+    return _between(x + THREE) * sixth
 
 
-@uncounted
-def _hardswish_dx(first, last, block, past, step, y, x, g, third):  # type: ignore[no-untyped-def]
-    for at in range(first * BLOCK, min(last * BLOCK, len(y)), BLOCK):
-        v, by = x[at : at + BLOCK], g[at : at + BLOCK]
-        to = y[at : at + BLOCK] if past is None else block
-        for k in range(len(v)):
-            value = by[k]
-            inner = value * (v[k] * third + HALF)
-            inner = NOTHING if v[k] <= -THREE else inner
-            to[k] = value if v[k] >= THREE else inner
-        send(y, at, block, len(v), step, past)
-    arrive()
+@formula
+def _hardsigmoid_dx(x, g, sixth):  # type: ignore[no-untyped-def]
+    value = g * sixth
+    return value if (x > -THREE) & (x < THREE) else NOTHING
+
+
+@formula
+def _hardswish(x, sixth):  # type: ignore[no-untyped-def]
+    return x * (_between(x + THREE) * sixth)
+
+
+@formula
+def _hardswish_dx(x, g, third):  # type: ignore[no-untyped-def]
+    inner = g * (x * third + HALF)
+    inner = NOTHING if x <= -THREE else inner
+    return g if x >= THREE else inner
 
 
 @inlined
@@ -226,55 +223,31 @@ def _between(x):  # type: ignore[no-untyped-def]
     return SIX if x > SIX else x
 
 
-@uncounted
-def _softplus(first, last, block, past, step, y, x, beta, unit, threshold):  # type: ignore[no-untyped-def]
-    for at in range(first * BLOCK, min(last * BLOCK, len(y)), BLOCK):
-        v = x[at : at + BLOCK]
-        to = y[at : at + BLOCK] if past is None else block
-        for k in range(len(v)):
-            b = beta * v[k]
-            smooth = max(b, NOTHING) + _log_of_one_plus(_exp(-abs(b)))
-            to[k] = v[k] if b > threshold else smooth * unit
-        send(y, at, block, len(v), step, past)
-    arrive()
+@formula
+def _softplus(x, beta, unit, threshold):  # type: ignore[no-untyped-def]
+    b = beta * x
+    smooth = max(b, NOTHING) + _log_of_one_plus(_exp(-abs(b)))
+    return x if b > threshold else smooth * unit
 
 
-@uncounted
-def _softplus_dx(first, last, block, past, step, y, x, g, beta, threshold):  # type: ignore[no-untyped-def]
-    for at in range(first * BLOCK, min(last * BLOCK, len(y)), BLOCK):
-        v, by = x[at : at + BLOCK], g[at : at + BLOCK]
-        to = y[at : at + BLOCK] if past is None else block
-        for k in range(len(v)):
-            b = beta * v[k]
-            e = _exp(-abs(b))
-            slope = (ONE if b >= NOTHING else e) / (ONE + e)
-            to[k] = by[k] * (ONE if b > threshold else slope)
-        send(y, at, block, len(v), step, past)
-    arrive()
+@formula
+def _softplus_dx(x, g, beta, threshold):  # type: ignore[no-untyped-def]
+    b = beta * x
+    e = _exp(-abs(b))
+    slope = (ONE if b >= NOTHING else e) / (ONE + e)
+    return g * (ONE if b > threshold else slope)
 
 
-@uncounted
-def _sigmoid(first, last, block, past, step, y, x):  # type: ignore[no-untyped-def]
-    for at in range(first * BLOCK, min(last * BLOCK, len(y)), BLOCK):
-        v = x[at : at + BLOCK]
-        to = y[at : at + BLOCK] if past is None else block
-        for k in range(len(v)):
-            e = _exp(-abs(v[k]))
-            to[k] = (ONE if v[k] >= NOTHING else e) / (ONE + e)
-        send(y, at, block, len(v), step, past)
-    arrive()
+@formula
+def _sigmoid(x):  # type: ignore[no-untyped-def]
+    e = _exp(-abs(x))
+    return (ONE if x >= NOTHING else e) / (ONE + e)
 
 
-@uncounted
-def _sigmoid_dx(first, last, block, past, step, y, x, g):  # type: ignore[no-untyped-def]
-    for at in range(first * BLOCK, min(last * BLOCK, len(y)), BLOCK):
-        v, by = x[at : at + BLOCK], g[at : at + BLOCK]
-        to = y[at : at + BLOCK] if past is None else block
-        for k in range(len(v)):
-            e = _exp(-abs(v[k]))
-            to[k] = by[k] * (e / ((ONE + e) * (ONE + e)))
-        send(y, at, block, len(v), step, past)
-    arrive()
+@formula
+def _sigmoid_dx(x, g):  # type: ignore[no-untyped-def]
+    e = _exp(-abs(x))
+    return g * (e / ((ONE + e) * (ONE + e)))
 
 
 @inlined
