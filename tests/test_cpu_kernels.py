@@ -253,9 +253,10 @@ def test_an_array_is_added_in_place(kernels, dtype, order):
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_sums_a_part_on_each_thread(kernels, dtype, order):
-    x = ORDERS[order](drawn((5, 18, 3, 4), dtype, 1)[0])
-    for axes in ((), (0,), (1,), (0, 1, 2, 3), (2, 3), (0, 2, 3), (0, 1), (3,)):
-        agree(kernels.total(x, axes), plain.total(x, axes), dtype, size=10)
+    for shape in ((5, 18, 3, 4), (2, 18, 9, 5), (2, 3, 11, 7), (3, 0, 2, 2)):
+        x = ORDERS[order](drawn(shape, dtype, 1)[0])
+        for axes in ((), (0,), (1,), (0, 1, 2, 3), (2, 3), (0, 2, 3), (0, 1), (3,)):
+            agree(kernels.total(x, axes), plain.total(x, axes), dtype, size=10)
     whole = np.arange(60).reshape(3, 20)
     assert kernels.total(whole, (0, 1)).tolist() == [[1770]]
 

@@ -27,6 +27,7 @@ from .layout import by_image, channels_last, images, turn_image
 from .simd import BITS, arrive, fetch, lanes, load, store, zero
 
 Array = np.ndarray
+FEW = 4  # lines of a window that are added a vector at a time
 AHEAD = 1 << 14  # bytes, from what is compared to what is asked for
 
 
@@ -316,7 +317,11 @@ def _add_pixels(out, to, line, columns, channels, bounds):  # type: ignore[no-un
 
 @as_written
 def _add_lines(total, numbers, first, last, line):  # type: ignore[no-untyped-def]
-    """The sum of lines first..last-1, in whole vectors; the last one may overlap."""
+    """The sum of lines first..last-1, in whole vectors; the last one may overlap.
+
+    Of FEW lines, a vector of each after the other; of more, line by line, as memory is
+    read best.
+    """
     one = BITS // 8 // numbers.itemsize
     if line < one:
         for k in range(line):
@@ -324,7 +329,15 @@ def _add_lines(total, numbers, first, last, line):  # type: ignore[no-untyped-de
             for h in range(first, last):
                 total[k] += numbers[h * line + k]
         return
-    for j in range(0, line, one):
+    done = 0
+    if last - first > FEW:
+        done = line - line % one
+        for k in range(0, done, one):
+            store(total, k, load(numbers, first * line + k))
+        for h in range(first + 1, last):
+            for k in range(0, done, one):
+                store(total, k, load(total, k) + load(numbers, h * line + k))
+    for j in range(done, line, one):
         k = min(j, line - one)
         part = zero(numbers)
         for h in range(first, last):

@@ -8,11 +8,13 @@ begins anew at every pixel, which takes as long as the pixel.
 import numpy as np
 
 from ..memory import STREAMED, empty
+from ..shapes import whole
 from ..threads import get_num_threads, run
 from .compiled import as_written
 from .layout import far_to_near, images, is_channels_last
-from .norm import sum_of_all
+from .norm import sum_of_all, sum_per_channel
 from .norm_vectors import put
+from .pool import sum_pool
 from .simd import arrive, lanes, load
 
 Array = np.ndarray
@@ -59,12 +61,17 @@ def add_to(y: Array, z: Array) -> Array:
 def total(x: Array, axes: tuple[int, ...]) -> Array:
     """Sum over `axes`, which stay, with size 1; see plain.total.
 
-    The first axis is added up last, so the number of threads does not show in the sum.
+    Sums of everything, of channels and of images have loops of their own. Else the first
+    axis is added up last, so the number of threads does not show in the sum.
     """
     inner, near = tuple(k for k in axes if k), x.transpose(far_to_near(x))
     floats = x.dtype in (np.float32, np.float64)
     if len(axes) == x.ndim and floats and near.flags.c_contiguous:
         return np.full((1,) * x.ndim, sum_of_all(near.reshape(-1)), x.dtype)
+    if axes == (0, 2, 3) and floats and x.ndim == 4:
+        return sum_per_channel(x).reshape(1, -1, 1, 1)
+    if axes == (2, 3) and floats and x.size and is_channels_last(x):
+        return sum_pool(x, whole((x.shape[2], x.shape[3])))
     if not inner or x.dtype.kind != "f":
         return x.sum(axis=axes, keepdims=True)
     y = np.empty([1 if k in inner else n for k, n in enumerate(x.shape)], x.dtype)
