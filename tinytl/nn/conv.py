@@ -15,6 +15,7 @@ from .module import Module, Parameter
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
+
 class Conv2d(Module):
     """Two-dimensional convolution (as all networks have it: cross-correlation).
 

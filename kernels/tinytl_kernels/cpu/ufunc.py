@@ -61,8 +61,8 @@ def add_to(y: Array, z: Array) -> Array:
 def total(x: Array, axes: tuple[int, ...]) -> Array:
     """Sum over `axes`, which stay, with size 1; see plain.total.
 
-    Sums of everything, of channels and of images have loops of their own. Else the first
-    axis is added up last, so the number of threads does not show in the sum.
+    Sums of everything, of channels and of images have loops of their own. Else the
+    first axis is added up last, so the number of threads does not show in the sum.
     """
     inner, near = tuple(k for k in axes if k), x.transpose(far_to_near(x))
     floats = x.dtype in (np.float32, np.float64)
