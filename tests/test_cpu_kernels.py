@@ -361,7 +361,7 @@ def test_a_large_scatter_goes_past_the_caches(dtype, order, options, monkeypatch
 @pytest.mark.parametrize("size", [(4, 2), (2, 30)])
 def test_a_slice_of_sums_writes_nothing_else(channels, size, dtype, monkeypatch):
     """Pixels are written as whole vectors, but nothing behind the last one."""
-    pool = sys.modules["tinytl_kernels.cpu.pool"]
+    pool = sys.modules["tinytl_kernels.cpu.pool_sums"]
     x = drawn((3, channels, *size), dtype, 1)[0]
     view = window("pool", size, 2, 1)
     wanted = plain.sum_pool(x, view)

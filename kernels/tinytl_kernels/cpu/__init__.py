@@ -41,7 +41,8 @@ from .norm import (
     sum_per_channel,
 )
 from .pixels import difference_squares, product_sums
-from .pool import gather, max_pool, scatter, sum_pool, sum_pool_dx
+from .pool import gather, max_pool, scatter
+from .pool_sums import sum_pool, sum_pool_dx
 from .resize import resample, resample_image
 from .simd import COMPILED
 from .step import sgd_step

@@ -28,7 +28,7 @@ from ..threads import PRODUCTS, get_num_threads, run
 from . import direct_loops as loops
 from .layout import channels_last, images
 from .matmul import affine, column_products
-from .pool import sum_pool, sum_pool_dx
+from .pool_sums import sum_pool, sum_pool_dx
 from .product import (
     FEWER,
     MORE,

@@ -1,14 +1,10 @@
-"""Pooling in compiled loops: maxima with their places in one pass, and sums.
+"""Max pooling in compiled loops: maxima with their places in one pass.
 
 Images in another order are brought to channels last first. The innermost loop runs over
 the channels of a pixel. The usual windows, 2 x 2 and 3 x 3, are written out as numbers:
 the compiler then keeps all of a window's comparisons in registers. Two or three lines
 of an image are read at once, which looks like no order to the processor: so the maxima
 ask for later lines beforehand.
-
-A window's sum is one over a rectangle of pixels, and the transpose of that, for each
-pixel, one over the rectangle of windows that saw it. So one loop serves both. It adds
-lines first, which fills vectors however few the channels are.
 """
 
 import functools
@@ -16,18 +12,16 @@ import math
 
 import numpy as np
 
-from .. import plain
 from ..memory import LINE, STREAMED, empty
 from ..shapes import Pair, Window
 from ..threads import run
-from .compiled import NOTHING, as_written, compiled, inlined, uncounted
-from .direct_loops import copy
+from .compiled import NOTHING, compiled, inlined, uncounted
 from .elementwise import send
 from .layout import by_image, channels_last, images, turn_image
-from .simd import BITS, arrive, fetch, lanes, load, store, zero
+from .pool_sums import seers
+from .simd import BITS, arrive, fetch, lanes
 
 Array = np.ndarray
-FEW = 4  # lines of a window that are added a vector at a time
 AHEAD = 1 << 14  # bytes, from what is compared to what is asked for
 
 
@@ -61,58 +55,12 @@ def scatter(g: Array, index: Array, window: Window) -> Array:
     flat, turned = by_image(g)
     pixels, windows = math.prod(window.size), math.prod(window.out)
     where = channels_last(index).reshape(n, windows, c)
-    bounds = _seers(window) if _apart(window) and c >= lanes(g.dtype) else None
+    bounds = seers(window) if _apart(window) and c >= lanes(g.dtype) else None
     past = y.nbytes + g.nbytes + index.nbytes > STREAMED or None
     arrays = y.reshape(n, pixels, c), flat, turned, where, bounds, past
     scratch = ((windows + pixels) * c, g.dtype)
     run(_scatter, n, *arrays, work=y.size, scratch=scratch)
     return images(y)
-
-
-def sum_pool(x: Array, window: Window) -> Array:
-    """The sum of each window; see plain.sum_pool."""
-    if window.dilation != (1, 1):
-        return plain.sum_pool(x, window)
-    return _summed(x, _windows(window), window.out)
-
-
-def sum_pool_dx(gy: Array, window: Window) -> Array:
-    """Transpose of sum_pool: for each pixel the sum over the windows that saw it."""
-    if window.dilation != (1, 1):
-        return plain.sum_pool_dx(gy, window)
-    return _summed(gy, _seers(window), window.size)
-
-
-def _summed(x: Array, bounds: tuple[Array, ...], size: Pair) -> Array:
-    """Images of `size`, each pixel the sum over a rectangle of x."""
-    (n, c), one = x.shape[:2], lanes(x.dtype)
-    y = empty((n, *size, c), x.dtype)
-    scratch = ((x.shape[3] + size[1]) * c + 4 * one, x.dtype)
-    arrays = y, channels_last(x), bounds
-    run(_sums, n, *arrays, work=x.size + y.size, scratch=scratch)
-    return images(y)
-
-
-@functools.lru_cache(maxsize=256)
-def _windows(window: Window) -> tuple[Array, ...]:
-    """First and end of the rows, and of the columns, that each window sees."""
-    bounds = []
-    for k in range(2):
-        start = np.arange(window.out[k]) * window.stride[k] - window.padding[k]
-        ends = start, start + window.kernel[k]
-        bounds += [np.clip(end, 0, window.size[k]) for end in ends]
-    return tuple(bounds)
-
-
-@functools.lru_cache(maxsize=256)
-def _seers(window: Window) -> tuple[Array, ...]:
-    """First and end of the windows, down and across, that see each row and column."""
-    bounds = []
-    for k in range(2):
-        place, s = np.arange(window.size[k]) + window.padding[k], window.stride[k]
-        ends = -((window.kernel[k] - 1 - place) // s), place // s + 1
-        bounds += [np.clip(end, 0, window.out[k]) for end in ends]
-    return tuple(bounds)
 
 
 def _apart(window: Window) -> bool:
@@ -271,75 +219,3 @@ def _choose(y, start, scratch, g, index, bounds, past):  # type: ignore[no-untyp
                 pixel[c] = given[c] if where[c] == place else NOTHING
         send(y, start, scratch, line, step, past)
         start += line
-
-
-@as_written
-def _sums(first, last, scratch, y, x, bounds):  # type: ignore[no-untyped-def]
-    """Images first..last-1 of y: lines are added first, and then pixels of their sum.
-
-    A vector holds the channels of a pixel and, where they do not fill it, what is
-    behind them, which the next pixel overwrites; so the last rows, with none behind
-    them, go through scratch. A line that is the same as the one before (a transposed
-    sum has them) is copied, in vectors that are full.
-    """
-    top, bottom = bounds[:2]
-    rows, columns, channels = y.shape[1:]
-    line, one = x.shape[2] * channels, BITS // 8 // y.itemsize
-    row, behind = columns * channels, line + 2 * one
-    numbers, out = x.reshape(-1), y.reshape(-1)
-    to, end = first * rows * row, last * rows * row
-    for n in range(first, last):
-        for i in range(rows):
-            if i and top[i] == top[i - 1] and bottom[i] == bottom[i - 1]:
-                copy(out, to, out, to - row, row)
-            else:
-                start = n * x.shape[1]
-                _add_lines(scratch, numbers, start + top[i], start + bottom[i], line)
-                if to + row + one <= end:
-                    _add_pixels(out, to, scratch, columns, channels, bounds)
-                else:
-                    _add_pixels(scratch, behind, scratch, columns, channels, bounds)
-                    copy(out, to, scratch, behind, row)
-            to += row
-
-
-@as_written
-def _add_pixels(out, to, line, columns, channels, bounds):  # type: ignore[no-untyped-def]
-    """A row of sums, each over pixels left..right-1 of a line."""
-    left, right = bounds[2:]
-    for j in range(columns):
-        for c in range(0, channels, BITS // 8 // line.itemsize):
-            total = zero(line)
-            for w in range(left[j], right[j]):
-                total = total + load(line, w * channels + c)
-            store(out, to + j * channels + c, total)
-
-
-@as_written
-def _add_lines(total, numbers, first, last, line):  # type: ignore[no-untyped-def]
-    """The sum of lines first..last-1, in whole vectors; the last one may overlap.
-
-    Of FEW lines, a vector of each after the other; of more, line by line, as memory is
-    read best.
-    """
-    one = BITS // 8 // numbers.itemsize
-    if line < one:
-        for k in range(line):
-            total[k] = NOTHING
-            for h in range(first, last):
-                total[k] += numbers[h * line + k]
-        return
-    done = 0
-    if last - first > FEW:
-        done = line - line % one
-        for k in range(0, done, one):
-            store(total, k, load(numbers, first * line + k))
-        for h in range(first + 1, last):
-            for k in range(0, done, one):
-                store(total, k, load(total, k) + load(numbers, h * line + k))
-    for j in range(done, line, one):
-        k = min(j, line - one)
-        part = zero(numbers)
-        for h in range(first, last):
-            part = part + load(numbers, h * line + k)
-        store(total, k, part)

@@ -14,7 +14,7 @@ from .compiled import as_written
 from .layout import far_to_near, images, is_channels_last
 from .norm import sum_of_all, sum_per_channel
 from .norm_vectors import put
-from .pool import sum_pool
+from .pool_sums import sum_pool
 from .simd import arrive, lanes, load
 
 Array = np.ndarray
