@@ -2,10 +2,12 @@ r"""The authors' own code, run beside tinytl from the same state, in float64.
 
     git clone https://github.com/alinlab/L2T-ww PATH
     python -m reference.published PATH [--iterations 3] [--images 8]
+    python -m reference.published PATH --time [--iterations 3] [--images 128]
 
 Both train VGG9 with ResNet-32's help (15 pairs, T = 2) on the same random images. After
 each iteration everything that an iteration changes is compared: the error is
-max |tinytl - theirs| / max |theirs|, of the worst array of a kind.
+max |tinytl - theirs| / max |theirs|, of the worst array of a kind. With --time they
+train in float32, taking turns, and the seconds of an iteration are compared.
 
 Theirs are the optimiser that goes back through its steps (train/meta_optimizers.py),
 the target network (models/vgg_cifar.py), the matching branch and the meta-networks
@@ -22,6 +24,7 @@ import argparse
 import ast
 import importlib.util
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -31,7 +34,7 @@ import torch
 from torch.nn import functional as F
 
 from reference.torch import networks
-from tinytl import Tensor
+from tinytl import Tensor, get_num_threads
 from tinytl.bilevel import sgd_settings
 from tinytl.models import VGG9, resnet32
 from tinytl.persistence import load_torch
@@ -68,9 +71,10 @@ class Ours:
     """tinytl's L2T-ww."""
 
     def __init__(self, weights: dict[str, Tensor], rng: np.random.Generator):
-        source = resnet32(200, dtype=np.float64, generator=rng)
+        dtype = weights["fc.weight"].dtype.type
+        source = resnet32(200, dtype=dtype, generator=rng)
         source.load_state_dict(weights)
-        target = VGG9(10, dtype=np.float64, generator=rng)
+        target = VGG9(10, dtype=dtype, generator=rng)
         settings = {"lr": RATE, "momentum": MOMENTUM, "weight_decay": DECAY}
         settings |= {"meta_lr": META_RATE, "meta_weight_decay": META_DECAY}
         self.l2t = L2T(
@@ -100,16 +104,15 @@ class Theirs:
     def __init__(self, path: Path, weights: dict[str, Tensor], ours: L2T):
         optimisers, nets = (module(path / name) for name in MODULES)
         parts = classes(path / SCRIPT)
-        self.source = networks.ResNet(200).double().eval()
-        self.source.load_state_dict(
-            {k: torch.tensor(v.data) for k, v in weights.items()}
-        )
-        self.target = nets.vgg9_bn(num_classes=10).double()
-        self.branch = parts["FeatureMatching"]("resnet32", "vgg9", PAIRS).double()
-        self.what = parts["WeightNetwork"]("resnet32", PAIRS).double()
-        self.where = parts["LossWeightNetwork"](
-            "resnet32", PAIRS, "relu6", 1.0
-        ).double()
+        values = {k: torch.tensor(v.data) for k, v in weights.items()}
+        kind = values["fc.weight"].dtype
+        self.source = networks.ResNet(200).to(kind).eval()
+        self.source.load_state_dict(values)
+        self.target = nets.vgg9_bn(num_classes=10).to(kind)
+        self.branch = parts["FeatureMatching"]("resnet32", "vgg9", PAIRS).to(kind)
+        self.what = parts["WeightNetwork"]("resnet32", PAIRS).to(kind)
+        where = parts["LossWeightNetwork"]("resnet32", PAIRS, "relu6", 1.0)
+        self.where = where.to(kind)
         state = {k: torch.tensor(v.data) for k, v in ours.student.state_dict().items()}
         for name, part in (("target", self.target), ("branch", self.branch)):
             of = {k.split(".", 1)[1]: v for k, v in state.items() if k.startswith(name)}
@@ -223,38 +226,63 @@ def difference(ours: list[np.ndarray], theirs: list[np.ndarray]) -> float:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Print the differences after each iteration."""
+    """Print the differences after each iteration, or the seconds that it takes."""
     parser = argparse.ArgumentParser(prog="reference.published")
     parser.add_argument("path", type=Path, help="clone of github.com/alinlab/L2T-ww")
     parser.add_argument("--iterations", type=int, default=3)
-    parser.add_argument("--images", type=int, default=8, help="in a batch")
+    parser.add_argument("--images", type=int, help="in a batch; 8, with --time 128")
+    parser.add_argument("--time", action="store_true", help="in float32, taking turns")
     options = parser.parse_args(arguments)
-    missing = [
-        x for x in (WEIGHTS, SCRIPT, *MODULES) if not (options.path / x).is_file()
-    ]
+    needed = (WEIGHTS, SCRIPT, *MODULES)
+    missing = [name for name in needed if not (options.path / name).is_file()]
     if missing:
         sys.exit(
             f"reference.published: {options.path} has no {missing[0]}; "
             "clone https://github.com/alinlab/L2T-ww and give its folder"
         )
     rng = np.random.default_rng(0)
-    weights = weights_of(options.path / WEIGHTS)
+    dtype = np.float32 if options.time else np.float64
+    weights = weights_of(options.path / WEIGHTS, dtype)
     ours = Ours(weights, rng)
     theirs = Theirs(options.path, weights, ours.l2t)
-    for k in range(options.iterations):
-        images = rng.standard_normal((options.images, 3, 32, 32))
-        labels = rng.integers(0, 10, options.images)
-        pairs = zip(ours.step(images, labels), theirs.step(images, labels), strict=True)
-        print(f"iteration {k + 1}")
+    count = options.images or (128 if options.time else 8)
+    shape = count, 3, 32, 32
+    batches = [
+        (rng.standard_normal(shape).astype(dtype), rng.integers(0, 10, count))
+        for _ in range(options.iterations)
+    ]
+    (compare_times if options.time else compare_results)(ours, theirs, batches)
+
+
+def compare_results(ours: Ours, theirs: Theirs, batches: list[Any]) -> None:
+    """Differences after each iteration."""
+    for k, batch in enumerate(batches, 1):
+        pairs = zip(ours.step(*batch), theirs.step(*batch), strict=True)
+        print(f"iteration {k}")
         for kind, (a, b) in zip(Changed._fields, pairs, strict=True):
             print(f"  {kind.replace('_', ' '):16} {difference(a, b):.1e}")
 
 
-def weights_of(path: Path) -> dict[str, Tensor]:
-    """The source network's, in float64, read without running what is in the file."""
+def compare_times(ours: Ours, theirs: Theirs, batches: list[Any]) -> None:
+    """Medians over the iterations but for a first one; PyTorch gets as many threads."""
+    torch.set_num_threads(get_num_threads())
+    found: dict[str, list[float]] = {"theirs": [], "tinytl": []}
+    for batch in [batches[0], *batches]:
+        for name, side in (("theirs", theirs), ("tinytl", ours)):
+            start = time.perf_counter()
+            side.step(*batch)
+            found[name].append(time.perf_counter() - start)
+    seconds = {name: float(np.median(each[1:])) for name, each in found.items()}
+    for name, value in seconds.items():
+        print(f"{name}  {value:.2f} s")
+    print(f"{seconds['theirs'] / seconds['tinytl']:.2f} times as fast")
+
+
+def weights_of(path: Path, dtype: Any) -> dict[str, Tensor]:
+    """The source network's, in `dtype`, read without running what is in the file."""
     found = load_torch(path)["state_dict"]
     return {
-        name: Tensor(v.data.astype(np.float64) if v.data.dtype.kind == "f" else v.data)
+        name: Tensor(v.data.astype(dtype) if v.data.dtype.kind == "f" else v.data)
         for name, v in found.items()
     }
 

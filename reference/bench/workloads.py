@@ -40,7 +40,7 @@ class Row:
     flops: float = 0
     bytes: float = 0
     layouts: bool = True
-    seconds: float = 3.5
+    seconds: float = 3.0
     least: int = 3
     allowed: float = 1e-3
 
