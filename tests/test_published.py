@@ -12,6 +12,13 @@ def test_the_worst_array_counts_and_zeros_do_not():
     assert published.difference(ours, theirs) == 0.25
 
 
+@pytest.mark.parametrize("side", [0, 1])
+def test_what_is_no_number_shows(side):
+    sides = [[np.ones(2), np.ones(2)], [np.ones(2), np.ones(2)]]
+    sides[side][1] = np.array([1.0, np.nan])
+    assert np.isnan(published.difference(*sides))
+
+
 def test_as_many_arrays_on_both_sides():
     with pytest.raises(ValueError, match="argument 2 is longer"):
         published.difference([np.ones(2)], [np.ones(2), np.ones(2)])
