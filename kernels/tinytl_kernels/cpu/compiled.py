@@ -35,8 +35,8 @@ uncounted: Callable[[Callable[..., Any]], Any] = numba.njit(
 )
 inlined: Callable[[Callable[..., Any]], Any] = numba.njit(forceinline=True, **UNCOUNTED)
 
-# What a loop made for it does to each number: in Python the function that it is, so
-# that the cache knows the loop again by the function's name.
+# What a loop does to each number, where the loop is made for it: see elementwise.py. It
+# stays a function of Python, by whose name the cache knows its loop again.
 formula: Callable[[Callable[..., Any]], Any] = numba.extending.register_jitable(
     fastmath={"contract", "reassoc"}, **{**UNCOUNTED, "cache": False}
 )

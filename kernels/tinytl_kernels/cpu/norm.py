@@ -136,6 +136,8 @@ def _each(loop: str, by: Line, weights: Any, *arrays: Array) -> Array:
 def _sums(loop: str, count: int, by: Line, *arrays: Array) -> Array:
     """`count` sums for each channel, in float64: (count, C)."""
     x = arrays[0]
+    if not x.size:
+        return np.zeros((count, x.shape[1]))
     in_lanes, step = _in_lanes(x), simd.lanes(x.dtype)
     flat = [_flat(a, in_lanes) for a in arrays]
     unit = norm_lanes.UNROLLED * step
