@@ -135,6 +135,18 @@ def test_every_shape_equals_the_plain_set(shape, dtype, name):
 
 
 @pytest.mark.parametrize("name", ["exact", "cpu"])
+@pytest.mark.parametrize("shape", SHAPES if COMPILED else BY_HAND)
+def test_no_images_have_no_outputs_and_gradients_of_0(shape, name):
+    case = problem((0, *SHAPES[shape][1:]), np.float32)
+    with use_kernels(name):
+        y, gx, gw = three(kernels_for(case[0]), *case)
+    assert y.shape == case[2].shape
+    assert gx.shape == case[0].shape
+    assert gw.shape == case[1].shape
+    assert not gw.any()
+
+
+@pytest.mark.parametrize("name", ["exact", "cpu"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", SHAPES if COMPILED else BY_HAND)
 def test_every_shape_adds_a_bias(shape, dtype, name):

@@ -64,6 +64,7 @@ def convolve(
     The `bias` of a conv is added where its sums are made; in a pass of its own where
     channels are few and groups many.
     """
+    forms = forms if len(a) else (direct,)  # which has no plan for no images
     filters = b.shape[1] if kernel == "conv_dw" else len(b)
     channels = b.shape[1] * groups if kernel == "conv_dx" else a.shape[1]
     sizes, slid = (channels // groups, filters // groups), window
