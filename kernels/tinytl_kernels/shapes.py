@@ -68,11 +68,6 @@ class Window(NamedTuple):
         return _steps(v * self.dilation[1], self.stride[1], self.out[1])
 
 
-def whole(size: Pair) -> Window:
-    """The one window that sees all of an image."""
-    return Window(size, size, (1, 1), (0, 0), (1, 1), (1, 1))
-
-
 def _steps(start: int, step: int, count: int) -> slice:
     return slice(start, start + step * (count - 1) + 1, step)
 

@@ -8,7 +8,7 @@ begins anew at every pixel, which takes as long as the pixel.
 import numpy as np
 
 from ..memory import STREAMED, empty
-from ..shapes import whole
+from ..shapes import window
 from ..threads import get_num_threads, run
 from .compiled import as_written
 from .layout import far_to_near, images, is_channels_last
@@ -71,7 +71,7 @@ def total(x: Array, axes: tuple[int, ...]) -> Array:
     if axes == (0, 2, 3) and floats and x.ndim == 4:
         return sum_per_channel(x).reshape(1, -1, 1, 1)
     if axes == (2, 3) and floats and x.size and is_channels_last(x):
-        return sum_pool(x, whole((x.shape[2], x.shape[3])))
+        return sum_pool(x, window("sum", x.shape[2:], x.shape[2:]))
     if not inner or x.dtype.kind != "f":
         return x.sum(axis=axes, keepdims=True)
     y = np.empty([1 if k in inner else n for k, n in enumerate(x.shape)], x.dtype)
