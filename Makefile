@@ -18,13 +18,14 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check $(PIP_ARGS)
 demo: .venv/demo
 	$(BIN)/tinytl demo --out demo
 
-test: .venv/test .venv/cuda/ready
+test:
+	@$(MAKE) --no-print-directory --jobs=2 .venv/test .venv/cuda/ready
 	@rm -f $(STEPS)
 	$(call step,style,$(BIN)/ruff check . && $(BIN)/ruff format --check .)
 	$(call step,types,$(BIN)/mypy)
 	$(call step,tests,$(ONE_THREAD) $(BIN)/python -m pytest -n auto --cov --cov-report=)
-	$(call step,compiled kernels as Python,NUMBA_DISABLE_JIT=1 $(BIN)/python -m pytest \
-		--cov --cov-append --cov-report= tests/test_kernels.py \
+	$(call step,compiled kernels as Python,NUMBA_DISABLE_JIT=1 $(ONE_THREAD) \
+		$(BIN)/python -m pytest -n auto --cov --cov-append --cov-report= tests/test_kernels.py \
 		tests/test_convolution_forms.py tests/test_cpu_kernels.py \
 		tests/test_depthwise.py tests/test_matmul_kernels.py)
 	$(call step,CUDA kernels in the simulator,NUMBA_ENABLE_CUDASIM=1 $(ONE_THREAD) \

@@ -7,7 +7,8 @@
     --out FILE                keep everything as JSON
     --compare A B             two results, row by row
     --commits A B             our side of two commits, taking turns
-    --markdown FILE           put a result's table into docs/benchmarks.md
+    --markdown FILE [FILE]    put a result's table into docs/benchmarks.md, and the
+                              goals of another machine's
 
 A speed is a ratio: on a shared machine both times wander, and their ratio stays.
 """
@@ -166,14 +167,14 @@ def main() -> int:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--compare", nargs=2, type=Path, metavar="RESULT")
     parser.add_argument("--commits", nargs=2, metavar="COMMIT")
-    parser.add_argument("--markdown", type=Path, metavar="RESULT")
+    parser.add_argument("--markdown", nargs="+", type=Path, metavar="RESULT")
     args = parser.parse_args()
     if args.compare:
         return compare(args.compare)
     if args.commits:
         return commits(args.commits, args)
     if args.markdown:
-        table.insert(PAGE, json.loads(args.markdown.read_text()))
+        table.insert(PAGE, *(json.loads(path.read_text()) for path in args.markdown))
         return 0
     return against_pytorch(args)
 

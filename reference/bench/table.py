@@ -154,12 +154,17 @@ def markdown(result: Result) -> str:
     rows = [row for row in result["rows"] if not row["group"].startswith("sweep")]
     limit = limits(rows)
     shown = [cells(row, limit) for row in rows if row["group"] != "limit"]
-    head = ["milliseconds", *HEAD[1:]]
-    parts = [about(result), grid(["goal", "reached", "wanted", ""], goals(rows))]
+    return f"{short(result)}\n\n{grid(['milliseconds', *HEAD[1:]], shown)}"
+
+
+def short(result: Result) -> str:
+    """The machine and the goals, without the rows."""
+    head = ["goal", "reached", "wanted", ""]
+    parts = [about(result), grid(head, goals(result["rows"]))]
     if result.get("startup"):
         names = ["seconds of a new process", "tinytl", "PyTorch", "at most", ""]
         parts.append(grid(names, starts(result["startup"])))
-    return "\n\n".join([*parts, grid(head, shown)])
+    return "\n\n".join(parts)
 
 
 def grid(head: Iterable[str], body: list[Cells]) -> str:
@@ -169,9 +174,17 @@ def grid(head: Iterable[str], body: list[Cells]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in (first + rule + body))
 
 
-def insert(page: Path, result: Result) -> None:
-    """Put a result's tables into a page; raises what ``replace`` raises."""
+def insert(page: Path, result: Result, elsewhere: Result | None = None) -> None:
+    """Put a result's tables into a page; raises what ``replace`` raises.
+
+    Args:
+        page: the file.
+        result: what all tables are made from.
+        elsewhere: another machine's result, of which only the goals are shown.
+    """
     replace(page, "table", markdown(result))
+    if elsewhere is not None:
+        replace(page, "elsewhere", short(elsewhere))
 
 
 def replace(page: Path, name: str, text: str) -> None:

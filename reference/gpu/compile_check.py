@@ -14,6 +14,7 @@ once, by the limits of its registers, shared memory and blocks.
 """
 
 import argparse
+import functools
 import importlib
 import json
 import os
@@ -21,6 +22,7 @@ import pkgutil
 import re
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +31,7 @@ from typing import Any
 from .trace import Launch
 
 Table = dict[str, list[list[str]]]
+Pair = tuple[int, int]
 SIGNATURES = Path(__file__).parents[2] / "tests" / "cuda" / "signatures.json"
 ARCHITECTURES = ((7, 5), (8, 0), (9, 0), (10, 0))
 
@@ -134,6 +137,7 @@ def faults(texts: list[str], found: Build) -> list[str]:
     return wrong
 
 
+@functools.cache
 def kernels() -> tuple[dict[str, Any], dict[str, Any]]:
     """All kernels of the set by name, and the words that their types are written in."""
     import tinytl_kernels.cuda as package
@@ -148,54 +152,72 @@ def kernels() -> tuple[dict[str, Any], dict[str, Any]]:
     return KERNELS, words
 
 
+def row(
+    name: str, texts: list[str], threads: int | None, architectures: list[Pair]
+) -> tuple[str, int, list[str]]:
+    """One line of the table: a kernel with the types of one launch.
+
+    Args:
+        name: of the kernel.
+        texts: the types of its arguments.
+        threads: of a block, where it is known.
+        architectures: to build for; float64 is built for the last but one alone.
+
+    Returns:
+        The line, how many builds were made, and what is wrong with them.
+    """
+    known, words = kernels()
+    double = "float64" in " ".join(texts)
+    signature = tuple(eval(text, dict(words)) for text in texts)
+    cells, wrong, memory, builds = "", [], "     ?     ?", 0
+    for cc in architectures:
+        arch, cell = f"sm_{cc[0]}{cc[1]}", ""
+        if not double or cc == architectures[-2:][0]:
+            builds += 1
+            try:
+                found = build(known[name].function, signature, cc)
+            except Exception as error:  # the compiler's, of many kinds
+                words_ = " ".join(str(error).split())[:300]
+                wrong.append(f"{name} {arch}: {type(error).__name__}: {words_}")
+                cell = "FAILED"
+            else:
+                wrong += [f"{name} {arch}: {fault}" for fault in faults(texts, found)]
+                share = occupancy(found, threads or 256, cc)
+                cell = f"{found.registers} {share:4.0%}"
+                memory = f"{found.shared:7}{found.stack:6}"
+        cells += f"{cell:>12}"
+    size = threads or "256?"
+    return f"{name:24}{dtypes(texts):16}{size:>7}{memory}{cells}", builds, wrong
+
+
 def check(
-    table: Table,
-    known: dict[str, Any],
-    words: dict[str, Any],
-    threads: dict[str, int],
-    architectures: list[tuple[int, int]],
+    table: Table, known: set[str], threads: dict[str, int], architectures: list[Pair]
 ) -> int:
-    """Build all, print the table, and return how many builds are bad.
+    """Build all, a core each; print the table; return how many builds are bad.
 
     Args:
         table: name of a kernel -> the types of each of its launches.
-        known: the kernels.
-        words: what the types are written in.
+        known: names of the kernels.
         threads: of a block, by kernel.
-        architectures: to build for; float64 is built for the last but one alone.
+        architectures: as for ``row``.
     """
-    missing = sorted(set(known) - set(table))
-    wrong = [f"{name}: never launched in the tests" for name in missing]
-    wrong += [f"{name}: no such kernel" for name in sorted(set(table) - set(known))]
-    names = [f"sm_{cc[0]}{cc[1]}" for cc in architectures]
-    heads = "".join(f"{name:>12}" for name in names)
+    wrong = [f"{name}: never launched in the tests" for name in known - set(table)]
+    wrong += [f"{name}: no such kernel" for name in set(table) - known]
+    wrong.sort()
+    heads = "".join(f"{f'sm_{major}{minor}':>12}" for major, minor in architectures)
     print("registers and occupancy by architecture; bytes of shared and local memory")
     print(f"{'kernel':24}{'arrays':16}{'threads':>7}{'shared':>7}{'local':>6}{heads}")
     builds = 0
-    for name in sorted(set(table) & set(known)):
-        for texts in table[name]:
-            double = "float64" in " ".join(texts)
-            signature = tuple(eval(text, dict(words)) for text in texts)
-            cells, memory = [], "     ?     ?"
-            for cc, arch in zip(architectures, names, strict=True):
-                if double and cc != architectures[-2:][0]:
-                    cells.append("")
-                    continue
-                builds += 1
-                try:
-                    found = build(known[name].function, signature, cc)
-                except Exception as error:  # the compiler's, of many kinds
-                    words_ = " ".join(str(error).split())[:300]
-                    wrong.append(f"{name} {arch}: {type(error).__name__}: {words_}")
-                    cells.append("FAILED")
-                    continue
-                wrong += [f"{name} {arch}: {fault}" for fault in faults(texts, found)]
-                share = occupancy(found, threads.get(name, 256), cc)
-                cells.append(f"{found.registers} {share:4.0%}")
-                memory = f"{found.shared:7}{found.stack:6}"
-            size = threads.get(name, "256?")
-            line = "".join(f"{cell:>12}" for cell in cells)
-            print(f"{name:24}{dtypes(texts):16}{size:>7}{memory}{line}", flush=True)
+    with ProcessPoolExecutor() as pool:
+        asked = [
+            pool.submit(row, name, texts, threads.get(name), architectures)
+            for name in sorted(set(table) & known)
+            for texts in table[name]
+        ]
+        for line, count, faulty in (answer.result() for answer in asked):
+            print(line, flush=True)
+            builds += count
+            wrong += faulty
     print("\n".join(wrong))
     print(f"{builds} builds, {len(wrong)} faults")
     return len(wrong)
@@ -309,10 +331,9 @@ def main() -> None:
         cc for cc in ARCHITECTURES if not args.arch or f"{cc[0]}{cc[1]}" in args.arch
     ]
     table = json.loads(args.signatures.read_text())
-    everything, words = kernels()
-    known = {k: v for k, v in everything.items() if args.only in k}
+    known = {name for name in kernels()[0] if args.only in name}
     chosen = {k: v for k, v in table.items() if args.only in k}
-    bad = check(chosen, known, words, blocks(), wanted) + len(missed)
+    bad = check(chosen, known, blocks(), wanted) + len(missed)
     print(f"{time.perf_counter() - start:.0f} s")
     sys.exit(bool(bad))
 
