@@ -259,6 +259,11 @@ def test_the_table_of_the_page_is_replaced_and_nothing_else(tmp_path):
     assert text.count("norm: a") == 2  # its goal and its line
     assert "| import | 0.20 |  | 0.2 | met |" in text
     assert "sweep" not in text
+    other = "<!-- elsewhere: begin -->", "<!-- elsewhere: end -->"
+    page.write_text(f"{text}{other[0]}\n{other[1]}\n")
+    table.insert(page, result, made_up_result(made_up(name="b")))
+    assert page.read_text().startswith(text + other[0])
+    assert page.read_text().count("norm: b") == 1  # its goal, without its line
     page.write_text("no comments")
     with pytest.raises(ValueError, match="lacks"):
         table.insert(page, result)
