@@ -1,6 +1,6 @@
-# make demo   the four experiments on real images, and a report (about 3 minutes)
+# make demo   the four experiments on real images, and a report (2 to 4 minutes)
 # make test   style, types and all tests (8 to 15 minutes; PyTorch is installed for it)
-# make bench  tinytl beside PyTorch, in one run (a quarter of an hour; twice that without AVX-512)
+# make bench  tinytl beside PyTorch, in one run (15 minutes; 32 without AVX-512)
 # make gpu-check  on a machine with a GPU: right, and how fast (below 8 minutes)
 #
 # Each sets itself up in .venv. Where pip would take PyTorch with CUDA (gigabytes), say
@@ -25,7 +25,8 @@ test:
 	$(call step,types,$(BIN)/mypy)
 	$(call step,tests,$(ONE_THREAD) $(BIN)/python -m pytest -n auto --cov --cov-report=)
 	$(call step,compiled kernels as Python,NUMBA_DISABLE_JIT=1 $(ONE_THREAD) \
-		$(BIN)/python -m pytest -n auto --cov --cov-append --cov-report= tests/test_kernels.py \
+		TINYTL_NUM_THREADS=2 $(BIN)/python -m pytest -n auto \
+		--cov --cov-append --cov-report= tests/test_kernels.py \
 		tests/test_convolution_forms.py tests/test_cpu_kernels.py \
 		tests/test_depthwise.py tests/test_matmul_kernels.py)
 	$(call step,CUDA kernels in the simulator,NUMBA_ENABLE_CUDASIM=1 $(ONE_THREAD) \

@@ -102,8 +102,9 @@ def test_large_results_go_past_the_caches(dtype, shape, order, monkeypatch):
 
 
 @pytest.mark.parametrize("order", ["first", "last"])
-def test_many_pixels_are_summed_as_well_as_few(kernels, dtype, order):
+def test_many_pixels_are_summed_as_well_as_few(kernels, dtype, order, monkeypatch):
     """Also where rows do not come out even, and where threads share the work."""
+    monkeypatch.setattr("tinytl_kernels.threads.SMALL", 0)
     shape = (7, 16, 73, 59) if COMPILED else (3, 16, 53, 53)
     x, g, h = map(ORDERS[order], drawn(shape, dtype, 3))
     by = some_line(16, dtype, True)
@@ -509,6 +510,7 @@ def test_sums_over_pixels_do_not_depend_on_threads_or_caches(
 ):
     """The squares' sum is the product's, bit for bit; so is the sum of one image."""
     pixels = pytest.importorskip("tinytl_kernels.cpu.pixels")
+    monkeypatch.setattr("tinytl_kernels.threads.SMALL", 0)
     shape = (7, channels, 61, 67) if COMPILED else (3, channels, 53, 53)
     x, z = map(ORDERS[order], drawn(shape, dtype, 2))
     found = []

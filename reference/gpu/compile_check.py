@@ -31,7 +31,7 @@ from typing import Any
 from .trace import Launch
 
 Table = dict[str, list[list[str]]]
-Pair = tuple[int, int]
+Capability = tuple[int, int]  # of a device, as NVIDIA numbers them
 SIGNATURES = Path(__file__).parents[2] / "tests" / "cuda" / "signatures.json"
 ARCHITECTURES = ((7, 5), (8, 0), (9, 0), (10, 0))
 
@@ -75,7 +75,7 @@ class Build:
 def build(
     function: Any,
     signature: tuple[Any, ...],
-    cc: tuple[int, int],
+    cc: Capability,
     registers: int | None = None,
 ) -> Build:
     """Compile and link, for at most so many registers; raises what those two raise."""
@@ -109,7 +109,7 @@ def build(
     )
 
 
-def occupancy(found: Build, threads: int, cc: tuple[int, int]) -> float:
+def occupancy(found: Build, threads: int, cc: Capability) -> float:
     """Share of a multiprocessor's threads that blocks of `threads` can fill.
 
     Registers are given to warps of 32 threads, in pieces of 256; a warp belongs to one
@@ -153,7 +153,7 @@ def kernels() -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def row(
-    name: str, texts: list[str], threads: int | None, architectures: list[Pair]
+    name: str, texts: list[str], threads: int | None, architectures: list[Capability]
 ) -> tuple[str, int, list[str]]:
     """One line of the table: a kernel with the types of one launch.
 
@@ -191,7 +191,10 @@ def row(
 
 
 def check(
-    table: Table, known: set[str], threads: dict[str, int], architectures: list[Pair]
+    table: Table,
+    known: set[str],
+    threads: dict[str, int],
+    architectures: list[Capability],
 ) -> int:
     """Build all, a core each; print the table; return how many builds are bad.
 
@@ -264,7 +267,7 @@ def dtypes(texts: list[str]) -> str:
     return " ".join(dict.fromkeys(found))
 
 
-def self_test(cc: tuple[int, int]) -> list[str]:
+def self_test(cc: Capability) -> list[str]:
     """Plant what the check is there for; return what it did not find."""
     import math
 
