@@ -4,8 +4,10 @@ There is no sum over channels, so there is no matrix product in it: U * V produc
 output, of numbers that lie side by side in channels-last images, where one vector is
 some channels of one pixel. The limit is memory: what a row of outputs sees stays in the
 first cache until the next row comes, and nothing is copied, as slide.py needs no zeros
-around an image. Where the channels are no whole number of vectors, the last vector
-overlaps the one before.
+around an image. A row is read a few channels at a time, pixel after pixel, which looks
+like no order to the processor; so each vector asks for its share of the rows that come
+next. Where the channels are no whole number of vectors, the last vector overlaps the
+one before.
 
 Usual filters slide as a whole (FORMS). All others, and those with gaps between their
 columns, are a sum of filters with one tap.
@@ -21,7 +23,7 @@ from ..threads import get_num_threads, run
 from .compiled import as_written, inlined
 from .layout import channels_last, images
 from .product import filled
-from .simd import BITS, lanes
+from .simd import BITS, fetch_run, lanes
 from .slide import FORMS, slide, slide_back, slide_sums
 
 Array = np.ndarray
@@ -88,7 +90,7 @@ def _vectors(x: Array) -> Array:
 @as_written
 def _convolve(first, last, x, taps, y, rule, whole):  # type: ignore[no-untyped-def]
     """Rows first..last-1 of the outputs of all images."""
-    (_, stride), (_, left), _ = rule
+    (down, stride), (_, left), _ = rule
     width, channels = x.shape[2:]
     size, count = taps.shape[1], y.shape[2]
     pixels, filters, out = x.reshape(-1), taps.reshape(-1), y.reshape(-1)
@@ -96,8 +98,11 @@ def _convolve(first, last, x, taps, y, rule, whole):  # type: ignore[no-untyped-
     columns = (count + more, -left, width, -more, count)
     for row in range(first, last):
         rows, start, tap = _seen(row, x.shape, y.shape[1], taps.shape, rule)
+        ahead, share = start + rows[0] * rows[1], down * width * one
         for k in range(0, channels, one):
             c = min(k, channels - one)
+            fetch_run(pixels, ahead, share)
+            ahead += share
             a = (pixels, start + c, channels)
             b = (filters, tap + c, channels)
             to = (out, row * count * channels + c, channels)
@@ -119,8 +124,11 @@ def _convolve_back(first, last, gy, taps, gx, rule, whole):  # type: ignore[no-u
     columns = (steps, 0, width, -left, count)
     for row in range(first, last):
         rows, start, tap = _seen_by(row, gy.shape, gx.shape[1], taps.shape, rule)
+        ahead, share = start + width * channels, width * one
         for k in range(0, channels, one):
             c = min(k, channels - one)
+            fetch_run(grads, ahead, share)
+            ahead += share
             a = (grads, start + c, channels)
             b = (filters, tap + c, channels)
             to = (out, row * count * channels + c, channels)
@@ -133,7 +141,7 @@ def _convolve_back(first, last, gy, taps, gx, rule, whole):  # type: ignore[no-u
 @as_written
 def _weight_sums(first, last, x, gy, gw, rule, whole):  # type: ignore[no-untyped-def]
     """Parts first..last-1 of the sum; a part has its share of the images."""
-    (_, stride), (_, left), _ = rule
+    (down, stride), (_, left), _ = rule
     width, channels = x.shape[2:]
     height, count = gy.shape[1:3]
     size, parts = gw.shape[2], len(gw)
@@ -146,8 +154,13 @@ def _weight_sums(first, last, x, gy, gw, rule, whole):  # type: ignore[no-untype
         for row in range(begin, end):
             rows, start, tap = _seen(row, x.shape, height, gw.shape[1:], rule)
             tap += part * gw[0].size
+            ahead, share = start + rows[0] * rows[1], down * width * one
+            later, more = (row + 1) * count * channels, count * one
             for k in range(0, channels, one):
                 c = min(k, channels - one)
+                fetch_run(pixels, ahead, share)
+                fetch_run(grads, later, more)
+                ahead, later = ahead + share, later + more
                 a = (pixels, start + c, channels)
                 g = (grads, row * count * channels + c, channels)
                 to = (sums, tap + k, gw.shape[3])

@@ -12,14 +12,14 @@ import math
 
 import numpy as np
 
-from ..memory import LINE, STREAMED, empty
+from ..memory import STREAMED, empty
 from ..shapes import Pair, Window
 from ..threads import run
 from .compiled import NOTHING, compiled, inlined, uncounted
 from .elementwise import send
 from .layout import by_image, channels_last, images, turn_image
 from .pool_sums import seers
-from .simd import BITS, arrive, fetch, lanes
+from .simd import BITS, arrive, fetch_run, lanes
 
 Array = np.ndarray
 AHEAD = 1 << 14  # bytes, from what is compared to what is asked for
@@ -105,8 +105,7 @@ def _max_image(y, index, x, rule, bounds):  # type: ignore[no-untyped-def]
     share, ahead = x.size // (y.shape[0] * y.shape[1]), AHEAD // x.itemsize
     for i in range(y.shape[0]):
         for j in range(y.shape[1]):
-            for k in range(ahead, ahead + share, LINE // x.itemsize):
-                fetch(numbers, k)
+            fetch_run(numbers, ahead, share)
             ahead += share
             rows, columns = (u_first[i], u_end[i]), (v_first[j], v_end[j])
             whole = rows == (0, u_size) and columns == (0, v_size)

@@ -21,6 +21,9 @@ from numba.core import types
 from numba.core.datamodel import models
 from numba.extending import intrinsic, overload, register_model
 
+from ..memory import LINE
+from .compiled import inlined
+
 Array = np.ndarray
 
 FEATURES = binding.get_host_cpu_features()
@@ -250,6 +253,13 @@ def fetch(x: Array, i: int) -> None:
 
     For arrays that are read in an order that the processor does not foresee.
     """
+
+
+@inlined
+def fetch_run(x, start, count):  # type: ignore[no-untyped-def]
+    """``fetch`` all lines of x[start : start + count]."""
+    for i in range(start, start + count, LINE // x.itemsize):
+        fetch(x, i)
 
 
 @compiled_as(_arrive)
