@@ -7,7 +7,8 @@ import pytest
 
 pytest.importorskip("numba")
 
-from tinytl_kernels import use_kernels
+from tinytl_kernels import threads, use_kernels
+from tinytl_kernels.cpu.matmul_loops import DEPTH
 from tinytl_kernels.cpu.product import ROWS
 
 SIZES = [
@@ -15,6 +16,8 @@ SIZES = [
     *[(10, 128, 512), (1, 500, 600), (600, 500, 1), (1, 400, 120), (120, 400, 1)],
     *[(1, 11_000, 20), (20, 11_000, 1), (120, 1, 400)],
     *[(33, 70, columns) for columns in (9, 12, 20, 24, 33, 40, 56, 72)],  # panels' ends
+    *[(ROWS * 4 + 1, 2 * DEPTH + 1, columns) for columns in (3, 9, 33, 72)],  # in parts
+    *[(DEPTH, DEPTH, DEPTH), (40, 2 * DEPTH, 1001), (1001, DEPTH + 1, 40)],
 ]
 
 
@@ -44,6 +47,28 @@ def test_products_equal_numpy(size, dtype, order, matmul):
     assert got.dtype == dtype
     tolerance = 1e-13 if dtype == "float64" else 1e-6
     assert np.abs(got - wanted).max() <= tolerance * np.abs(wanted).max() * k**0.5
+
+
+@pytest.mark.parametrize("size", [(33, 2 * DEPTH + 1, 105), (105, 2 * DEPTH + 1, 33)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_threads_and_neighbours_do_not_show(size, dtype, matmul, monkeypatch):
+    m, k, columns = size
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((m, k)).astype(dtype)
+    z = rng.standard_normal((k, columns)).astype(dtype)
+    monkeypatch.setattr(threads, "SMALL", 0)
+    found = []
+    for count in (1, 2, 5):
+        monkeypatch.setattr(threads, "_chosen", count)
+        found.append(matmul(x, z))
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+    x[0, 3], z[3, 0], z[4, -1] = np.inf, np.nan, -np.inf  # each belongs to its line
+    got = matmul(x, z)
+    assert np.isfinite(got[1:, 1:-1]).all()
+    assert np.isnan(got[:, 0]).all()
+    assert np.isinf(got[0, 1:-1]).all()
+    assert np.isinf(got[1:, -1]).all()
 
 
 @pytest.mark.parametrize("size", [(1, 400, 120), (120, 400, 1), (10, 128, 512)])

@@ -8,11 +8,12 @@ import math
 
 import numpy as np
 
-from ..memory import LINE, empty
+from ..memory import empty
 from ..threads import PRODUCTS, get_num_threads, run, workspace
+from . import matmul_loops as loops
 from .compiled import as_written
-from .product import ROWS, TALL, bias_row, block, pack_panels, panels, unpack
-from .simd import BITS, fetch
+from .product import ROWS, TALL, bias_row, block, by_rows, panels, unpack
+from .simd import BITS, fetch_run, lanes
 from .ufunc import add_to
 
 Array = np.ndarray
@@ -20,6 +21,7 @@ Array = np.ndarray
 SMALL = 1 << 18  # products below which BLAS, on one thread, is faster
 VECTOR = 9 << 10  # the same for a single row or column: BLAS wakes its threads sooner
 DOT = 10_000  # the longest dot product that BLAS computes on one thread
+NEAR = 1 << 18  # bytes of Z that are packed at a time
 STRIP = 64  # rows of tall matrices that are in the first caches at a time
 
 
@@ -58,30 +60,39 @@ def _large(x: Array, z: Array) -> bool:
     (rows, depth), columns = x.shape[-2:], z.shape[-1]
     floats = x.dtype in (np.float32, np.float64)
     least = VECTOR if 1 in (rows, columns) else SMALL
-    enough = max(rows, columns) >= TALL and rows * depth * columns >= least
+    enough = max(rows, columns) >= TALL and 0 < rows * depth * columns >= least
     return enough and floats and x.ndim == z.ndim == 2
 
 
 def _product(x: Array, z: Array, b: Array | None) -> Array:
-    """X Z, with b added to each row, in blocks of rows."""
-    (rows, depth), columns = x.shape, z.shape[1]
-    by_columns = x.T.flags.c_contiguous
-    numbers = np.ascontiguousarray(x.T if by_columns else x).reshape(-1)
-    steps = (1, rows) if by_columns else (depth, 1)
-    by = panels(columns, x.dtype, wider=True)
+    """X Z, with b added to each row; each thread has some rows, or some columns."""
+    (rows, depth), columns, one = x.shape, z.shape[1], lanes(x.dtype)
+    left, by_columns = by_rows(x)
+    right, turned = by_rows(_wide(z, one))
+    by, tall = panels(columns, x.dtype, wider=True), rows > columns
+    deep = min(depth, loops.DEPTH)
+    together = max(1, NEAR // (2 * one * x.itemsize * deep))
+    room = loops.WIDEST * TALL * one + (TALL + (2 * together + 1) * one) * deep
     y = empty((rows, columns), x.dtype)
     run(
-        _multiply,
-        -(-rows // TALL),
-        (numbers, *steps),
-        (pack_panels(z, by), depth),
+        loops.multiply,
+        -(-rows // TALL) if tall else len(by.starts),
+        (left, *((1, rows) if by_columns else (depth, 1))),
+        (right, turned, (depth, max(columns, one))),
         bias_row(b, columns, x.dtype),
         y,
         by,
-        scratch=(TALL * by.columns, x.dtype),
+        (tall, deep, together),
+        scratch=(room, x.dtype),
         work=rows * depth * columns // PRODUCTS,
     )
     return y
+
+
+def _wide(z: Array, least: int) -> Array:
+    """Z, with columns of zeros until there are `least`."""
+    missing = least - z.shape[1]
+    return np.pad(z, [(0, 0), (0, missing)]) if missing > 0 else z
 
 
 def _dots(lines: Array, vector: Array) -> Array:
@@ -93,51 +104,6 @@ def _dots(lines: Array, vector: Array) -> Array:
 
     run(share, len(lines), work=lines.size // 4)
     return y
-
-
-@as_written
-def _multiply(first, last, scratch, x, z, bias, y, by):  # type: ignore[no-untyped-def]
-    """Blocks of rows first..last-1; the last block may overlap the one before.
-
-    All rows of a block are read at once, a number of each, which looks like no order
-    to the processor. So each panel asks for a share of the block that comes next.
-    """
-    numbers, row, step = x
-    packed, depth = z
-    rows, columns = y.shape
-    flat, one = y.reshape(-1), BITS // 8 // y.itemsize
-    share = TALL * row // (len(by.starts) + by.wide)
-    for k in range(first, last):
-        i = min(k * TALL, rows - TALL)
-        ahead = (i + TALL) * row
-        for q in range(len(by.starts)):
-            to, add = i * columns + by.starts[q], (bias, by.starts[q], 0)
-            width = by.widths[q]
-            b = (packed, by.places[q] * depth, 0, width)
-            if q < by.wide:
-                for r in range(0, TALL, ROWS):
-                    _fetch_rows(numbers, ahead, share, step)
-                    ahead += share
-                    a = (numbers, (i + r) * row, row, 0, step)
-                    c = (flat, to + r * columns, columns)
-                    if width == 2 * one:
-                        block(ROWS, 4, (1, depth), a, b, c, add)
-                    else:
-                        block(ROWS, 5, (1, depth), a, b, c, add)
-            else:
-                _fetch_rows(numbers, ahead, share, step)
-                ahead += share
-                a = (numbers, i * row, row, 0, step)
-                if columns < one:
-                    block(TALL, 2, (1, depth), a, b, (scratch, 0, one), add)
-                elif width == one:
-                    block(TALL, 2, (1, depth), a, b, (flat, to, columns), add)
-                else:
-                    block(TALL, 3, (1, depth), a, b, (flat, to, columns), add)
-        if columns < one:
-            for r in range(TALL):
-                for j in range(columns):
-                    y[i + r, j] = scratch[r * one + j]
 
 
 def column_products(x: Array, z: Array) -> Array:
@@ -187,8 +153,8 @@ def _add_strips(first, last, x, z, total, by):  # type: ignore[no-untyped-def]
                 wide, even = q < by.wide, by.widths[q] % one == 0
                 b = (right, row * width + by.starts[q], 0, width)
                 for k in range(0, depth, ROWS if wide else TALL):
-                    _fetch_rows(left, next_x, shares[0], 1)
-                    _fetch_rows(right, next_z, shares[1], 1)
+                    fetch_run(left, next_x, shares[0])
+                    fetch_run(right, next_z, shares[1])
                     next_x, next_z = next_x + shares[0], next_z + shares[1]
                     a = (left, row * depth + k, 1, 0, depth)
                     c = (sums, (part * depth + k) * columns + by.places[q], columns)
@@ -200,11 +166,3 @@ def _add_strips(first, last, x, z, total, by):  # type: ignore[no-untyped-def]
                         block(ROWS, 5, (1, count), a, b, c, add)
                     else:
                         block(TALL, 3, (1, count), a, b, c, add)
-
-
-@as_written
-def _fetch_rows(numbers, start, count, step):  # type: ignore[no-untyped-def]
-    """Ask for so many numbers from `start` on, if rows lie one after the other."""
-    if step == 1:
-        for k in range(start, start + count, LINE // numbers.itemsize):
-            fetch(numbers, k)

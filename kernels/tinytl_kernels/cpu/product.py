@@ -185,35 +185,52 @@ def pack_panels(matrix: Array, by: Panels) -> Array:
         packed = np.zeros((depth, one), matrix.dtype)
         packed[:, :columns] = matrix
         return packed.reshape(-1)
-    turned = matrix.T.flags.c_contiguous
-    numbers = matrix.T if turned else np.ascontiguousarray(matrix)
+    numbers, turned = by_rows(matrix)
     packed = empty((depth * by.columns,), matrix.dtype)
-    _pack_panels(numbers.reshape(-1), turned, depth, columns, packed, by)
+    all_panels, all_rows = (0, len(by.starts)), (0, depth)
+    pack_part(packed, 0, numbers, turned, matrix.shape, all_panels, all_rows, by)
     return packed
 
 
+def by_rows(matrix: Array) -> tuple[Array, bool]:
+    """The numbers as they lie in memory, flat, and whether that is column by column."""
+    turned = matrix.T.flags.c_contiguous
+    numbers = matrix.T if turned else np.ascontiguousarray(matrix)
+    return numbers.reshape(-1), turned
+
+
 @as_written
-def _pack_panels(numbers, turned, depth, columns, packed, by):  # type: ignore[no-untyped-def]
-    """``pack_panels``; of a matrix that lies column by column, if `turned`."""
-    one, to = BITS // 8 // numbers.itemsize, 0
-    for q in range(len(by.starts)):
+def pack_part(packed, to, numbers, turned, shape, panels, rows, by):  # type: ignore[no-untyped-def]
+    """Some panels of some rows of a matrix, one panel after the other, from `to` on.
+
+    Args:
+        panels, rows: the first one and the end.
+        others: see ``by_rows``.
+    """
+    one, (high, columns) = BITS // 8 // numbers.itemsize, shape
+    depth = rows[1] - rows[0]
+    if not turned:  # row after row, as they lie in memory
+        for k in range(depth):
+            for q in range(*panels):
+                width, at = by.widths[q], (rows[0] + k) * columns + by.starts[q]
+                out = to + (by.places[q] - by.places[panels[0]]) * depth + k * width
+                for right in range(0, width, one):
+                    vector = min(right, width - one)
+                    store(packed, out + vector, load(numbers, at + vector))
+        return
+    for q in range(*panels):
         width = by.widths[q]
         for right in range(0, width, one):  # vectors of a wider panel overlap
             vector = min(right, width - one)
-            column, out = by.starts[q] + vector, to + vector
-            if turned and depth < one:
+            out, at = to + vector, (by.starts[q] + vector) * high + rows[0]
+            if depth < one:
                 for k in range(depth):
                     for j in range(one):
-                        packed[out + k * width + j] = numbers[(column + j) * depth + k]
-            elif turned:
+                        packed[out + k * width + j] = numbers[at + j * high + k]
+            else:
                 for first in range(0, depth, one):
                     k = min(first, depth - one)
-                    at = column * depth + k
-                    turn(packed, out + k * width, width, numbers, at, depth)
-            else:
-                for k in range(depth):
-                    row = load(numbers, k * columns + column)
-                    store(packed, out + k * width, row)
+                    turn(packed, out + k * width, width, numbers, at + k, high)
         to += depth * width
 
 
