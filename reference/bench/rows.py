@@ -24,7 +24,13 @@ BY_MEAN = ("conv forward", "conv gradients", "conv second derivative")
 def table() -> list[Row]:
     """What ``make bench`` measures."""
     rows = [*workloads.limits(), *workloads.convolutions(), *workloads.layers()]
-    rows += [*workloads.mobile(), *workloads.other(), *networks.rows(), *l2t.rows()]
+    rows += [
+        *workloads.mobile(),
+        *workloads.other(),
+        *workloads.linear(),
+        *networks.rows(),
+        *l2t.rows(),
+    ]
     return rows
 
 

@@ -180,6 +180,29 @@ def mobile() -> list[Row]:
     return both_gradients("mobile", MOBILE)
 
 
+def linear() -> list[Row]:
+    """Linear layers, of VGG9 and of AlexNet: forward + all gradients."""
+    rows = []
+    for inputs, outputs in ((512, 512), (9216, 4096)):
+
+        def build(side: Any, batch: int, n: int = inputs, m: int = outputs) -> Step:
+            x, w = (
+                side.tensor(normal(0, batch, n), True),
+                side.tensor(he(1, m, n), True),
+            )
+            b, gy = side.tensor(normal(2, m), True), side.tensor(normal(3, batch, m))
+
+            def both() -> Sequence[Any]:
+                y = side.F.linear(x, w, b)
+                return (y, *side.grad(y, [x, w, b], gy))
+
+            return both
+
+        flops = 6.0 * 128 * inputs * outputs
+        rows.append(Row("linear", f"{inputs}-{outputs}", build, flops=flops))
+    return rows
+
+
 def both_gradients(group: str, named: Sequence[tuple[str, Conv]]) -> list[Row]:
     """Forward + both gradients; a depthwise convolution is a matter of memory."""
     rows = []
