@@ -446,7 +446,7 @@ def test_the_same_threads_give_the_same_bits(threads, monkeypatch):
             np.testing.assert_array_equal(one, other)
 
 
-@pytest.mark.parametrize("filters", [1, 3])
+@pytest.mark.parametrize("filters", [1, 3, 7])
 def test_a_slice_of_narrow_rows_writes_nothing_else(filters, monkeypatch):
     """Pixels are written as whole vectors, but nothing behind the last one."""
     narrow = sys.modules["tinytl_kernels.cpu.narrow"]

@@ -49,11 +49,11 @@ class Plan(NamedTuple):
 
 
 def fits(dtype: np.dtype, channels: int, filters: int, window: Window) -> bool:
-    """Whether the filters fill half a register at most, and a row of outputs one."""
+    """Whether the filters fill no register, and a row of outputs does."""
     one = lanes(dtype)
     steps = window.stride == window.dilation == (1, 1) and min(window.padding) >= 0
     long = min(window.out[1], window.size[1]) >= one
-    return steps and filters <= min(one // 2, MOST) and long
+    return steps and filters < one and filters <= MOST and long
 
 
 def conv(x: Array, w: Array, window: Window, b: Array | None = None) -> Array:
