@@ -289,13 +289,46 @@ def test_a_sum_of_all_keeps_its_digits(kernels, dtype, count):
             assert np.isnan(kernels.total(x, (0,)))
 
 
+@pytest.mark.parametrize("shape", [(3, 64), (2, 70, 31), (1, 5000), (2, 3, 40, 40)])
+def test_a_sum_of_each_line_keeps_its_digits(kernels, dtype, shape):
+    (x,) = drawn(shape, dtype, 1)
+    x += 100
+    axes = tuple(range(1, x.ndim))
+    got = kernels.total(x, axes)
+    assert got.shape == (len(x), *(1,) * len(axes))
+    assert got.dtype == dtype
+    for line, total in zip(x.reshape(len(x), -1), got.ravel(), strict=True):
+        exact = math.fsum(line.tolist())
+        assert abs(total - exact) <= 20 * np.finfo(dtype).eps * abs(exact)
+    x[-1, ..., -1] = -np.inf
+    assert kernels.total(x, axes).ravel()[-1] == -np.inf
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_exponentials_of_any_size(kernels):
+    """To some units in the last place, down to the smallest number and to infinity."""
+    x = np.linspace(-110, 95, 30_000, dtype=np.float32).reshape(-1, 3)
+    got, exact = kernels.ufunc("exp", x), np.exp(x.astype(np.float64))
+    assert got.dtype == np.float32
+    finite = exact < np.finfo(np.float32).max
+    unit = np.spacing(exact[finite].astype(np.float32)).astype(np.float64)
+    assert (np.abs(got[finite] - exact[finite]) <= 2 * unit).all()
+    assert np.isposinf(got[~finite]).all()
+    odd = np.resize(np.float32([np.nan, np.inf, -np.inf, 0, -0.0]), (5000, 2))
+    wanted = np.resize(np.float32([np.nan, np.inf, 0, 1, 1]), (5000, 2))
+    np.testing.assert_array_equal(kernels.ufunc("exp", odd), wanted)
+
+
 # -- softmax ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize(
     "shape",
-    [(3, 70), (40, 43), (19, 10), (2, 3, 1), (3, 19, 5, 7), (2, 5, 3, 2), (1, 1)],
+    [
+        *[(3, 70), (40, 43), (19, 10), (2, 3, 1), (3, 19, 5, 7), (2, 5, 3, 2), (1, 1)],
+        *[(3, 64), (2, 95), (2, 2, 161)],  # long lines, with and without a rest
+    ],
 )
 def test_softmax_along_any_axis(dtype, order, shape, monkeypatch):
     """Where the numbers of a sum are neighbours, and where other sums are between."""
@@ -316,12 +349,16 @@ def test_softmax_along_any_axis(dtype, order, shape, monkeypatch):
 
 @pytest.mark.filterwarnings("ignore:invalid value")
 @pytest.mark.parametrize("across", [1, 0])
-def test_softmax_of_numbers_that_are_not_finite(kernels, dtype, across, monkeypatch):
+@pytest.mark.parametrize("count", [20, 70])
+def test_softmax_of_numbers_that_are_not_finite(
+    count, kernels, dtype, across, monkeypatch
+):
     """As NumPy has it; also a sum of nothing, and one that e^x would overflow."""
     losses = pytest.importorskip("tinytl_kernels.cpu.losses")
     monkeypatch.setattr(losses, "SMALL", 0)
-    x = np.zeros((20, 20), dtype)
+    x = np.zeros((count, count), dtype)
     x[1:7, 3] = np.nan, np.inf, -np.inf, 1000, -1000, -104
+    x[11:14, -1] = np.nan, np.inf, 1000
     x[8] = -np.inf
     x[9] = 1000
     x = x.T if across else x

@@ -30,7 +30,7 @@ HALF, ONE, TWO, THREE, SIX = f32(0.5), f32(1), f32(2), f32(3), f32(6)
 LOG2_E = f32(math.log2(math.e))
 LN2, LN2_REST = f32(0.693359375), f32(math.log(2) - 0.693359375)  # LN2 has 9 bits
 ROUND = f32(3 << 22)  # adding it rounds to a whole number; subtracting it shows which
-SMALLEST = f32(-104)  # e^-104 is 0 in float32
+SMALLEST, LARGEST = f32(-104), f32(104)  # e^-104 is 0 in float32, e^104 infinite
 E2, E3, E4, E5, E6, E7 = (f32(1 / math.factorial(k)) for k in range(2, 8))
 L3, L5, L7, L9, L11, L13, L15 = (f32(1 / k) for k in range(3, 17, 2))
 
@@ -83,6 +83,11 @@ def hardswish(x: Array) -> Array:
 def hardswish_dx(g: Array, x: Array) -> Array:
     """g times hardswish's slope: see plain.hardswish_dx."""
     return _each(_hardswish_dx, x, g, values=(x.dtype.type(1 / 3),))
+
+
+def exp(x: Array) -> Array:
+    """e^x in float32, to 1e-7 of itself: see plain.ufunc."""
+    return _each(_any_exp, x)
 
 
 def softplus(x: Array, beta: float, threshold: float) -> Array:
@@ -224,6 +229,11 @@ def _between(x):  # type: ignore[no-untyped-def]
 
 
 @formula
+def _any_exp(x):  # type: ignore[no-untyped-def]
+    return _exp(LARGEST if x > LARGEST else x)
+
+
+@formula
 def _softplus(x, beta, unit, threshold):  # type: ignore[no-untyped-def]
     b = beta * x
     smooth = max(b, NOTHING) + _log_of_one_plus(_exp(-abs(b)))
@@ -264,10 +274,11 @@ def send(y, at, block, count, step, past):  # type: ignore[no-untyped-def]
 
 @in_order
 def _exp(x):  # type: ignore[no-untyped-def]
-    """e^x for x <= 0, to 1e-7 of itself: e^x = 2^n e^r with |r| <= log(2) / 2.
+    """e^x for x <= 104, to 1e-7 of itself: e^x = 2^n e^r with |r| <= log(2) / 2.
 
     e^r is its Taylor series to r^7. 2^n is made by writing n into a float's exponent,
-    in two halves, since 2^-149, the smallest float32, is below the range of one.
+    in two halves, since 2^-149, the smallest float32, is below the range of one; and
+    2^128, which times a number below 1 may be a float32, above it.
     """
     x = SMALLEST if x < SMALLEST else x
     whole = x * LOG2_E + ROUND - ROUND

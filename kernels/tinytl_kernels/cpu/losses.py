@@ -2,7 +2,8 @@
 
 Numbers that are added up lie apart in memory, or side by side. Either way a block of
 them is brought to a matrix that stays in the first caches, a sum for each of its
-columns: then a vector holds numbers of as many sums, and no sum goes across one.
+columns: then a vector holds numbers of as many sums, and no sum goes across one. Long
+lines of memory are taken as they are (lines.py).
 
 float64, and what is too small for a block to pay, goes to the plain set.
 """
@@ -14,6 +15,7 @@ import numpy as np
 from .. import plain
 from ..memory import empty
 from ..threads import run
+from . import lines
 from .compiled import NOTHING, compiled, uncounted
 from .direct_loops import copy
 from .elementwise import _exp
@@ -66,8 +68,12 @@ def _along(axis: int, log: bool, *arrays: Array) -> Array:
     if math.prod(arrays[0].shape[k] for k in inner) < step:
         inner, order = (), (*(k for k in order if k != axis), axis)
     seen = [np.ascontiguousarray(a.transpose(order)) for a in arrays]
+    count = arrays[0].shape[axis]
+    if not inner and count >= lines.LONG:
+        y = lines.softmax(log, *(a.reshape(-1, count) for a in seen))
+        return y.reshape(seen[0].shape).transpose(inverse(order))
     y = empty(seen[0].shape, np.float32)
-    count, behind = arrays[0].shape[axis], math.prod(y.shape[y.ndim - len(inner) :])
+    behind = math.prod(y.shape[y.ndim - len(inner) :])
     sums = behind if inner else y.size // count
     wide = min(max(BLOCK // count, step), sums)
     shape = count, behind, sums, wide

@@ -5,12 +5,16 @@ each image and channel, beside images that are channels last, has a loop here: N
 begins anew at every pixel, which takes as long as the pixel.
 """
 
+import math
+
 import numpy as np
 
 from ..memory import STREAMED, empty
 from ..shapes import window
 from ..threads import get_num_threads, run
+from . import lines
 from .compiled import as_written
+from .elementwise import FEW, exp
 from .layout import far_to_near, images, is_channels_last
 from .norm import sum_of_all, sum_per_channel
 from .norm_vectors import put
@@ -35,6 +39,8 @@ def ufunc(name: str, *arrays: Array) -> Array:
     ours = name in ("add", "multiply") or (name == "subtract" and big is arrays[0])
     if ours and _one_each(big, others[0]):
         return _with_one_each(name, big, others[0])
+    if name == "exp" and big.dtype == np.float32 and big.size >= FEW:
+        return exp(big)
     if get_num_threads() == 1:
         return function(*arrays)
     y, warned = np.empty_like(big), np.geterr()
@@ -74,7 +80,13 @@ def total(x: Array, axes: tuple[int, ...]) -> Array:
         return sum_pool(x, window("sum", x.shape[2:], x.shape[2:]))
     if not inner or x.dtype.kind != "f":
         return x.sum(axis=axes, keepdims=True)
-    y = np.empty([1 if k in inner else n for k, n in enumerate(x.shape)], x.dtype)
+    shape = [1 if k in inner else n for k, n in enumerate(x.shape)]
+    count = math.prod(x.shape[k] for k in inner)
+    behind = inner == tuple(range(x.ndim - len(inner), x.ndim))
+    if behind and floats and x.flags.c_contiguous and count >= lines.LONG:
+        y = lines.sums(x.reshape(-1, count)).reshape(shape)
+        return y.sum(axis=0, keepdims=True) if 0 in axes else y
+    y = np.empty(shape, x.dtype)
 
     def part(first: int, last: int) -> None:
         np.sum(x[first:last], axis=inner, keepdims=True, out=y[first:last])
