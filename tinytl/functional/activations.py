@@ -145,7 +145,7 @@ def tanh(input: Operand) -> Tensor:
     x = floating("tanh", "input", input)
     return record(
         ufunc("tanh", x.data),
-        (x, lambda g: g * (4 * sigmoid(2 * x) * sigmoid(-2 * x))),
+        (x, lambda g: 4 * _sigmoid_dx(g, 2 * x)),
     )
 
 

@@ -4,6 +4,7 @@ Where broadcasting repeated an input, its gradient is the sum over the copies:
 ``sum_to``. Masks are constants: the derivative of a step is 0 wherever it exists.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from tinytl_kernels import Array, kernels_for, namespace
 from tinytl_kernels.devices import device_type
 
 from ..devices import check_together
+from ..graph import is_grad_enabled
 from ..operators import Operand
 from ..tensor import Tensor, record
 from .promote import common, number, tensor, to
@@ -194,7 +196,12 @@ def exp(input: Operand) -> Tensor:
     (x,) = common("exp", input, floats=True)
     with np.errstate(over="ignore"):
         value = ufunc("exp", x.data)
-    return record(value, (x, lambda g: g * exp(x)))
+    return record(value, (x, lambda g: g * _again(exp, x, value)))
+
+
+def _again(function: Callable[[Tensor], Tensor], x: Tensor, value: Array) -> Tensor:
+    """function(x), whose value is known: computed only where its history is wanted."""
+    return function(x) if is_grad_enabled() else Tensor(value)
 
 
 def log(input: Operand) -> Tensor:
@@ -210,7 +217,7 @@ def sqrt(input: Operand) -> Tensor:
     (x,) = common("sqrt", input, floats=True)
     with np.errstate(invalid="ignore"):
         value = ufunc("sqrt", x.data)
-    return record(value, (x, lambda g: g / (2 * sqrt(x))))
+    return record(value, (x, lambda g: g / (2 * _again(sqrt, x, value))))
 
 
 def abs(input: Operand) -> Tensor:
