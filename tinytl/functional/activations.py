@@ -131,9 +131,16 @@ def sigmoid(input: Operand) -> Tensor:
 
 
 def _sigmoid_dx(g: Tensor, x: Tensor) -> Tensor:
-    if is_grad_enabled():
-        return g * (sigmoid(x) * sigmoid(-x))
-    return Tensor(kernels_for(x.data).sigmoid_dx(g.data, x.data))
+    """gx = g * sigmoid(x) * sigmoid(-x), recorded or not the same to the last bit.
+
+    Backward. The same of a for g; and for x, as sigmoid(x) * sigmoid(-x) has the slope
+    sigmoid(x) * sigmoid(-x) * (sigmoid(-x) - sigmoid(x)), that times a * g.
+    """
+    return record(
+        kernels_for(x.data).sigmoid_dx(g.data, x.data),
+        (g, lambda a: _sigmoid_dx(a, x)),
+        (x, lambda a: _sigmoid_dx(a * g, x) * (sigmoid(-x) - sigmoid(x))),
+    )
 
 
 def tanh(input: Operand) -> Tensor:
