@@ -304,7 +304,7 @@ def test_a_sum_of_each_line_keeps_its_digits(kernels, dtype, shape):
     assert kernels.total(x, axes).ravel()[-1] == -np.inf
 
 
-@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.filterwarnings("ignore:overflow", "ignore:invalid value")
 def test_exponentials_of_any_size(kernels):
     """To some units in the last place, down to the smallest number and to infinity."""
     x = np.linspace(-110, 95, 30_000, dtype=np.float32).reshape(-1, 3)
