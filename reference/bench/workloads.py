@@ -182,25 +182,29 @@ def mobile() -> list[Row]:
 
 def linear() -> list[Row]:
     """Linear layers, of VGG9 and of AlexNet: forward + all gradients."""
-    rows = []
-    for inputs, outputs in ((512, 512), (9216, 4096)):
+    sizes = ((512, 512), (9216, 4096))
+    return [
+        Row("linear", f"{n}-{m}", linear_layer(n, m), flops=6.0 * 128 * n * m)
+        for n, m in sizes
+    ]
 
-        def build(side: Any, batch: int, n: int = inputs, m: int = outputs) -> Step:
-            x, w = (
-                side.tensor(normal(0, batch, n), True),
-                side.tensor(he(1, m, n), True),
-            )
-            b, gy = side.tensor(normal(2, m), True), side.tensor(normal(3, batch, m))
 
-            def both() -> Sequence[Any]:
-                y = side.F.linear(x, w, b)
-                return (y, *side.grad(y, [x, w, b], gy))
+def linear_layer(inputs: int, outputs: int) -> Build:
+    """Value and gradients of y = x w^T + b."""
 
-            return both
+    def build(side: Any, batch: int) -> Step:
+        x = side.tensor(normal(0, batch, inputs), True)
+        w = side.tensor(he(1, outputs, inputs), True)
+        b = side.tensor(normal(2, outputs), True)
+        gy = side.tensor(normal(3, batch, outputs))
 
-        flops = 6.0 * 128 * inputs * outputs
-        rows.append(Row("linear", f"{inputs}-{outputs}", build, flops=flops))
-    return rows
+        def both() -> Sequence[Any]:
+            y = side.F.linear(x, w, b)
+            return (y, *side.grad(y, [x, w, b], gy))
+
+        return both
+
+    return build
 
 
 def both_gradients(group: str, named: Sequence[tuple[str, Conv]]) -> list[Row]:

@@ -22,7 +22,7 @@ from ..shapes import Pair, Window
 from ..threads import get_num_threads, run
 from .compiled import as_written, inlined
 from .layout import channels_last, images
-from .product import filled
+from .product import filled, widened
 from .simd import BITS, fetch_run, lanes
 from .slide import FORMS, slide, slide_back, slide_sums
 
@@ -82,9 +82,7 @@ def _rule(window: Window) -> tuple[tuple[Pair, ...], bool]:
 
 def _vectors(x: Array) -> Array:
     """The array, its last axis filled up with zeros to one vector at least."""
-    missing = max(lanes(x.dtype) - x.shape[-1], 0)
-    wide = np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, missing)]) if missing else x
-    return np.ascontiguousarray(wide)
+    return np.ascontiguousarray(widened(x))
 
 
 @as_written
@@ -98,11 +96,10 @@ def _convolve(first, last, x, taps, y, rule, whole):  # type: ignore[no-untyped-
     columns = (count + more, -left, width, -more, count)
     for row in range(first, last):
         rows, start, tap = _seen(row, x.shape, y.shape[1], taps.shape, rule)
-        ahead, share = start + rows[0] * rows[1], down * width * one
+        ahead, each = start + rows[0] * rows[1], down * width
         for k in range(0, channels, one):
             c = min(k, channels - one)
-            fetch_run(pixels, ahead, share)
-            ahead += share
+            fetch_run(pixels, ahead + k * each, one * each)
             a = (pixels, start + c, channels)
             b = (filters, tap + c, channels)
             to = (out, row * count * channels + c, channels)
@@ -124,11 +121,10 @@ def _convolve_back(first, last, gy, taps, gx, rule, whole):  # type: ignore[no-u
     columns = (steps, 0, width, -left, count)
     for row in range(first, last):
         rows, start, tap = _seen_by(row, gy.shape, gx.shape[1], taps.shape, rule)
-        ahead, share = start + width * channels, width * one
+        ahead = start + width * channels
         for k in range(0, channels, one):
             c = min(k, channels - one)
-            fetch_run(grads, ahead, share)
-            ahead += share
+            fetch_run(grads, ahead + k * width, one * width)
             a = (grads, start + c, channels)
             b = (filters, tap + c, channels)
             to = (out, row * count * channels + c, channels)
@@ -154,13 +150,12 @@ def _weight_sums(first, last, x, gy, gw, rule, whole):  # type: ignore[no-untype
         for row in range(begin, end):
             rows, start, tap = _seen(row, x.shape, height, gw.shape[1:], rule)
             tap += part * gw[0].size
-            ahead, share = start + rows[0] * rows[1], down * width * one
-            later, more = (row + 1) * count * channels, count * one
+            ahead, each = start + rows[0] * rows[1], down * width
+            later = (row + 1) * count * channels
             for k in range(0, channels, one):
                 c = min(k, channels - one)
-                fetch_run(pixels, ahead, share)
-                fetch_run(grads, later, more)
-                ahead, later = ahead + share, later + more
+                fetch_run(pixels, ahead + k * each, one * each)
+                fetch_run(grads, later + k * count, one * count)
                 a = (pixels, start + c, channels)
                 g = (grads, row * count * channels + c, channels)
                 to = (sums, tap + k, gw.shape[3])

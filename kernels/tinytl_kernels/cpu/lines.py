@@ -10,7 +10,7 @@ import numpy as np
 
 from ..memory import empty
 from ..threads import run
-from .compiled import NOTHING, uncounted
+from .compiled import NOTHING, inlined, uncounted
 from .elementwise import _exp
 
 Array = np.ndarray
@@ -67,6 +67,12 @@ def _softmax(first, last, scratch, y, x, g, count, kind):  # type: ignore[no-unt
             _divide(e, total, to)
 
 
+@inlined
+def larger(x, best):  # type: ignore[no-untyped-def]
+    """x if it is above the best so far, or NaN."""
+    return x if (x > best) | (x != x) else best
+
+
 @uncounted
 def _largest(x, best):  # type: ignore[no-untyped-def]
     """The largest number, or NaN if there is one."""
@@ -76,15 +82,12 @@ def _largest(x, best):  # type: ignore[no-untyped-def]
     for at in range(WIDE, whole, WIDE):
         v = x[at : at + WIDE]
         for k in range(WIDE):
-            better = (v[k] > best[k]) | (v[k] != v[k])
-            best[k] = v[k] if better else best[k]
+            best[k] = larger(v[k], best[k])
     largest = best[0]
     for k in range(1, WIDE):
-        better = (best[k] > largest) | (best[k] != best[k])
-        largest = best[k] if better else largest
+        largest = larger(best[k], largest)
     for k in range(whole, len(x)):
-        better = (x[k] > largest) | (x[k] != x[k])
-        largest = x[k] if better else largest
+        largest = larger(x[k], largest)
     return largest
 
 

@@ -141,8 +141,7 @@ def _exponentials(x, e, rest, n):  # type: ignore[no-untyped-def]
     for at in range(n, len(x), n):
         v = x[at : at + n]
         for k in range(n):
-            better = (v[k] > largest[k]) | (v[k] != v[k])
-            largest[k] = v[k] if better else largest[k]
+            largest[k] = lines.larger(v[k], largest[k])
     for at in range(0, len(x), n):
         v, w = x[at : at + n], e[at : at + n]
         for k in range(n):

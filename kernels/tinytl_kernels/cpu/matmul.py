@@ -12,7 +12,7 @@ from ..memory import empty
 from ..threads import PRODUCTS, get_num_threads, run, workspace
 from . import matmul_loops as loops
 from .compiled import as_written
-from .product import ROWS, TALL, bias_row, block, by_rows, panels, unpack
+from .product import ROWS, TALL, bias_row, block, by_rows, panels, unpack, widened
 from .simd import BITS, fetch_run, lanes
 from .ufunc import add_to
 
@@ -68,7 +68,7 @@ def _product(x: Array, z: Array, b: Array | None) -> Array:
     """X Z, with b added to each row; each thread has some rows, or some columns."""
     (rows, depth), columns, one = x.shape, z.shape[1], lanes(x.dtype)
     left, by_columns = by_rows(x)
-    right, turned = by_rows(_wide(z, one))
+    right, turned = by_rows(widened(z))
     by, tall = panels(columns, x.dtype, wider=True), rows > columns
     deep = min(depth, loops.DEPTH)
     together = max(1, NEAR // (2 * one * x.itemsize * deep))
@@ -87,12 +87,6 @@ def _product(x: Array, z: Array, b: Array | None) -> Array:
         work=rows * depth * columns // PRODUCTS,
     )
     return y
-
-
-def _wide(z: Array, least: int) -> Array:
-    """Z, with columns of zeros until there are `least`."""
-    missing = least - z.shape[1]
-    return np.pad(z, [(0, 0), (0, missing)]) if missing > 0 else z
 
 
 def _dots(lines: Array, vector: Array) -> Array:

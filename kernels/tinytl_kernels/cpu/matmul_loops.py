@@ -63,13 +63,13 @@ def _multiply_block(x, a, scratch, bias, y, place, by, some, terms, shape):  # t
     """
     (left, start, row, step), (i, above, packed), columns = a, place, y.shape[1]
     flat, one, depth = y.reshape(-1), BITS // 8 // y.itemsize, terms[1] - terms[0]
-    share, ahead = (TALL + some[1] - some[0] - 1) // (some[1] - some[0]), i + TALL
+    share = (TALL + some[1] - some[0] - 1) // (some[1] - some[0])
     for q in range(*some):
         j, width = by.starts[q], by.widths[q]
         if x[2] == 1:
+            ahead = i + TALL + (q - some[0]) * share
             for s in range(ahead, min(ahead + share, i + 2 * TALL)):
                 fetch_run(x[0], s * x[1] + terms[0], depth)
-            ahead += share
         fetch_run(flat, (i + TALL) * columns + TALL * by.places[q], TALL * width)
         before = by.starts[q - 1] + by.widths[q - 1] - j if q else 0
         new = (above, before, min(width, columns - j))

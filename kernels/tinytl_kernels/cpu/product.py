@@ -180,16 +180,22 @@ def panels(columns: int, dtype: Any, wider: bool = False) -> Panels:
 
 def pack_panels(matrix: Array, by: Panels) -> Array:
     """(K, F) in these panels, one after the other; flat."""
-    one, (depth, columns) = lanes(matrix.dtype), matrix.shape
-    if columns < one:
-        packed = np.zeros((depth, one), matrix.dtype)
-        packed[:, :columns] = matrix
-        return packed.reshape(-1)
+    matrix = widened(matrix)
     numbers, turned = by_rows(matrix)
-    packed = empty((depth * by.columns,), matrix.dtype)
-    all_panels, all_rows = (0, len(by.starts)), (0, depth)
+    packed = empty((len(matrix) * by.columns,), matrix.dtype)
+    all_panels, all_rows = (0, len(by.starts)), (0, len(matrix))
     pack_part(packed, 0, numbers, turned, matrix.shape, all_panels, all_rows, by)
     return packed
+
+
+def widened(x: Array) -> Array:
+    """The array, its last axis filled up with zeros to one vector at least."""
+    *others, last = x.shape
+    if last >= lanes(x.dtype):
+        return x
+    wide = np.zeros((*others, lanes(x.dtype)), x.dtype)
+    wide[..., :last] = x
+    return wide
 
 
 def by_rows(matrix: Array) -> tuple[Array, bool]:
@@ -204,8 +210,11 @@ def pack_part(packed, to, numbers, turned, shape, panels, rows, by):  # type: ig
     """Some panels of some rows of a matrix, one panel after the other, from `to` on.
 
     Args:
+        packed, to: flat array, and where the panels begin in it.
+        numbers, turned: what ``by_rows`` returns of the matrix.
+        shape: of the matrix.
         panels, rows: the first one and the end.
-        others: see ``by_rows``.
+        by: all its panels.
     """
     one, (high, columns) = BITS // 8 // numbers.itemsize, shape
     depth = rows[1] - rows[0]

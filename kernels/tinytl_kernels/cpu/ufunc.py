@@ -85,13 +85,13 @@ def total(x: Array, axes: tuple[int, ...]) -> Array:
     behind = inner == tuple(range(x.ndim - len(inner), x.ndim))
     if behind and floats and x.flags.c_contiguous and count >= lines.LONG:
         y = lines.sums(x.reshape(-1, count)).reshape(shape)
-        return y.sum(axis=0, keepdims=True) if 0 in axes else y
-    y = np.empty(shape, x.dtype)
+    else:
+        y = np.empty(shape, x.dtype)
 
-    def part(first: int, last: int) -> None:
-        np.sum(x[first:last], axis=inner, keepdims=True, out=y[first:last])
+        def part(first: int, last: int) -> None:
+            np.sum(x[first:last], axis=inner, keepdims=True, out=y[first:last])
 
-    run(part, len(y), work=x.size)
+        run(part, len(y), work=x.size)
     return y.sum(axis=0, keepdims=True) if 0 in axes else y
 
 
