@@ -19,6 +19,8 @@ from tinytl import Tensor, bilevel, grad, nn
 from tinytl.bilevel import (
     HypergradientMismatch,
     NotStationaryWarning,
+    UncheckedWarning,
+    UnsolvedSystemWarning,
     ZeroHypergradientWarning,
     check_hypergradient,
     hvp,
@@ -567,7 +569,7 @@ def test_weight_decay_is_part_of_what_is_stationary():
 @pytest.mark.parametrize("terms", [1, 2, 5, 20])
 def test_terms_of_neumann_are_steps_from_the_solution(terms):
     ridge = Ridge()
-    series = ridge.call(method="implicit", solver="neumann", terms=terms)
+    series = ridge.call(method="implicit", solver="neumann", terms=terms, unsolved=1)
     steps = ridge.call(steps=terms)
     assert distance(arrays(steps), arrays(series)) < 1e-12
     if terms == 1:
@@ -609,6 +611,45 @@ def test_an_unsolved_or_unsolvable_inner_problem_is_reported():
         hypergradient(**saddle)
     with pytest.warns(ZeroHypergradientWarning):  # theta* = 0 for every phi
         hypergradient(**saddle, damping=3.0)
+
+
+@pytest.mark.parametrize("solver", ["cg", "neumann"])
+def test_an_unsolved_system_is_reported_as_what_it_is(solver):
+    """theta* is exact, and the Hessian's condition too large for so few products."""
+    curvature = np.geomspace(1e-3, 1, 50)
+    problem = {
+        "inner": lambda p, h, t: (0.5 * curvature * p[0] * p[0] - h[0] * p[0]).sum(),
+        "outer": lambda p, h: ((p[0] - 1) ** 2).sum(),
+        "parameters": [Tensor(2 / curvature)],
+        "hyper": [leaf(np.full(50, 2.0))],
+        "steps": 0,
+        "lr": 1.0,
+        "method": "implicit",
+        "solver": solver,
+    }
+    with pytest.warns(UnsolvedSystemWarning, match="after 5 products") as caught:
+        found = hypergradient(**problem, terms=5)
+    assert len(caught) == 1
+    assert found.info["residual"] > 0.1
+    if solver == "cg":
+        found = hypergradient(**problem)
+        expected = 2 * (2 / curvature - 1) / curvature
+        assert distance(arrays(found), [expected]) < 1e-8
+
+
+def test_without_steps_implicit_does_not_blame_their_absence():
+    problem = {
+        "inner": lambda p, h, t: (p[0] * p[0]).sum() + 0 * h[0].sum(),
+        "outer": lambda p, h: (p[0] - 1).sum(),
+        "parameters": [Tensor(np.zeros(2))],
+        "hyper": [leaf(np.ones(2))],
+        "steps": 0,
+        "lr": 0.1,
+    }
+    with pytest.warns(ZeroHypergradientWarning, match="computes with the hyper"):
+        hypergradient(**problem, method="implicit")
+    with pytest.warns(ZeroHypergradientWarning, match="there are no inner steps"):
+        hypergradient(**problem)
 
 
 # -- the tests are tested --------------------------------------------------------------
@@ -767,7 +808,11 @@ BAD = [
     ({"method": "finite", "eps": 0.0}, ValueError, "eps must be positive"),
     ({"keep": "some"}, ValueError, "'all' or 'sqrt'"),
     ({"last": 0}, ValueError, "at least 1"),
-    ({"graphs": -1}, ValueError, "graphs must be 0 or more"),
+    ({"last": 1.5}, ValueError, "last must be a whole number"),
+    ({"graphs": -1}, ValueError, "graphs must be at least 0"),
+    ({"graphs": 1.5}, ValueError, "graphs must be a whole number"),
+    ({"method": "implicit", "terms": 0}, ValueError, "terms must be at least 1"),
+    ({"lr": None}, TypeError, "lr must be a number or one for each step, got None"),
     ({"hyper": []}, ValueError, "hyper is empty"),
     ({"hyper": Tensor([1.0])}, TypeError, "list of Tensors"),
     ({"hyper": [Tensor([1.0])]}, ValueError, "requires_grad=False"),
@@ -804,6 +849,17 @@ def test_a_check_needs_precision_and_smoothness():
     }
     with pytest.raises(ValueError, match="disagree in every direction"):
         check_hypergradient(**kink, eps=1e-6 / 3)
+    both = {  # of two coordinates one is at a kink: an error there would not be seen
+        **kink,
+        "inner": lambda p, h, t: (p[0] * (F.relu(h[0]) + h[0])).sum(),
+        "hyper": [leaf(np.array([1e-6, 1.0]))],
+        "parameters": [Tensor(np.ones(2))],
+    }
+    with pytest.warns(UncheckedWarning, match="1 of 2 hyper-parameters were not"):
+        assert check_hypergradient(**both).rejected == 1
+    nothing = kink | {"outer": lambda p, h: (p[0] * np.nan).sum()}
+    with pytest.raises(ValueError, match="outer loss is nan"):
+        check_hypergradient(**nothing)
     with pytest.raises(ValueError, match="one tangent"):
         jvp(leaf(np.ones(2)) * 2, leaf(np.ones(2)), Tensor(np.ones(3)))
     with pytest.raises(ValueError, match="one vector"):
@@ -834,7 +890,7 @@ def test_the_example_prints_closed_forms_that_agree(capsys):
 def test_the_benchmark_measures_every_estimator():
     from reference.bench import bilevel as bench
 
-    with pytest.warns(NotStationaryWarning):
+    with pytest.warns((NotStationaryWarning, UnsolvedSystemWarning)):
         result = bench.measure(width=2, batch=2, rounds=1, steps=[1])
     assert len(result["rows"]) == len(bench.ESTIMATORS)
     assert all(row["peak_mb"] > 0 for row in result["rows"])

@@ -65,6 +65,27 @@ def test_a_snapshot_brings_everything_back_bit_by_bit(kind, options, before):
     assert [step() for _ in range(2)] == losses[:2]
 
 
+def add_one(p):
+    p.data += 1
+
+
+def fill_with_zeros(p):
+    p.data[...] = 0
+
+
+@pytest.mark.parametrize("write", [add_one, fill_with_zeros])
+def test_a_copy_survives_writing_into_an_array(write):
+    """Without one, the snapshot changes with the array: its docstring says so."""
+    p = nn.Parameter(np.array([1.0, 2.0]))
+    kept, shared = Snapshot.take(p, copy=True), Snapshot.take(p)
+    for _ in range(2):  # what was restored is not what is kept, either
+        write(p)
+        shared.restore()
+        assert p.data.tolist() != [1.0, 2.0]
+        kept.restore()
+        assert p.data.tolist() == [1.0, 2.0]
+
+
 def test_a_snapshot_copies_no_values_and_nothing_writes_into_them():
     """Training, statistics and virtual steps with all arrays write-protected."""
     net, sgd, rng, step = training(lr=0.1, momentum=0.9)

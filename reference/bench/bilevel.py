@@ -24,7 +24,7 @@ import tinytl_kernels
 import tinytl.functional as F
 from tinytl import Tensor, grad, nn
 from tinytl.bilevel import hypergradient
-from tinytl.bilevel.implicit import NotStationaryWarning
+from tinytl.bilevel.implicit import NotStationaryWarning, UnsolvedSystemWarning
 
 from .machine import machine
 
@@ -187,7 +187,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to keep the result")
     args = parser.parse_args()
     tinytl_kernels.use_kernels(args.kernels)
-    warnings.simplefilter("ignore", NotStationaryWarning)  # its cost is the question
+    for kind in (NotStationaryWarning, UnsolvedSystemWarning):
+        warnings.simplefilter("ignore", kind)  # its cost is the question
     about = machine()
     result = measure(args.width, args.batch, args.rounds, list(args.steps))
     print(", ".join(f"{name} {value}" for name, value in about.items()))

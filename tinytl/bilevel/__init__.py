@@ -13,9 +13,14 @@
 Nothing here knows of transfer learning: inner and outer loss are yours.
 """
 
-from .check import HypergradientCheck, HypergradientMismatch, check_hypergradient
+from .check import (
+    HypergradientCheck,
+    HypergradientMismatch,
+    UncheckedWarning,
+    check_hypergradient,
+)
 from .estimate import METHODS, hypergradient, sgd_settings
-from .implicit import NotStationaryWarning
+from .implicit import NotStationaryWarning, UnsolvedSystemWarning
 from .problem import Hypergradient, Problem, ZeroHypergradientWarning
 from .products import hvp, jvp
 from .replay import VirtualStatistics, replay
@@ -29,6 +34,8 @@ __all__ = [
     "NotStationaryWarning",
     "Problem",
     "Snapshot",
+    "UncheckedWarning",
+    "UnsolvedSystemWarning",
     "VirtualStatistics",
     "ZeroHypergradientWarning",
     "check_hypergradient",

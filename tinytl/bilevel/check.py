@@ -1,5 +1,7 @@
 """check_hypergradient: hold an estimator against differences, on your own problem."""
 
+import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +38,10 @@ class HypergradientCheck:
     differences: Array
     rejected: int
     coordinates: bool
+
+
+class UncheckedWarning(UserWarning):
+    """A check has left out some of what it was to check."""
 
 
 def check_hypergradient(
@@ -90,6 +96,9 @@ def check_hypergradient(
         generator: of the directions; a fixed one if None.
         options: of the method.
 
+    Warns:
+        UncheckedWarning: a single hyper-parameter is at a kink: nothing is known of it.
+
     Raises:
         HypergradientMismatch: the error is above the tolerance.
         ValueError: F is not repeatable, or no direction was free of kinks.
@@ -108,12 +117,12 @@ def check_hypergradient(
         velocity=velocity,
     )
     _check_precision(problem)
-    size = sum(x.numel() for x in problem.phi)
-    along = _directions(size, directions, generator)
+    along = _directions(sum(x.numel() for x in problem.phi), directions, generator)
     with enable_grad():
         found = estimator(problem, **options)
         _check_repeatable(problem)
         check = _compare(problem, found, along, eps, tolerance)
+    _warn_of_kinks(check)
     if not check.error <= tolerance:
         worst = int(abs(check.estimates - check.differences).argmax())
         raise HypergradientMismatch(
@@ -149,6 +158,18 @@ def _compare(
         rejected=int((~smooth).sum()),
         coordinates=len(gradient) <= SMALL,
     )
+
+
+def _warn_of_kinks(check: HypergradientCheck) -> None:
+    """Another direction does for a rejected one; another coordinate does not."""
+    if check.coordinates and check.rejected:
+        size = check.rejected + len(check.estimates)
+        warnings.warn(
+            f"check_hypergradient: {check.rejected} of {size} hyper-parameters were "
+            "not checked: the outer loss has a kink within 2 eps of their values",
+            UncheckedWarning,
+            stacklevel=3,
+        )
 
 
 def _relative_error(estimates: Array, differences: Array) -> float:
@@ -201,6 +222,8 @@ def _check_precision(problem: Problem) -> None:
 
 def _check_repeatable(problem: Problem) -> None:
     first, second = _value(problem), _value(problem)
+    if math.isnan(first):
+        raise ValueError("check_hypergradient: the outer loss is nan")
     if first != second:
         raise ValueError(
             f"check_hypergradient: the outer loss is {first!r} and then {second!r} for "

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any
 
+import numpy as np
 from tinytl_kernels import Array
 
 from ..graph import enable_grad
@@ -216,6 +217,11 @@ def _rates(lr: Any, steps: Any) -> tuple[tuple[float, ...], float]:
     if not isinstance(plain(steps), int) or isinstance(steps, bool) or steps < 0:
         raise ValueError(
             f"hypergradient: steps must be a whole number >= 0, got {steps!r}"
+        )
+    lr = lr.tolist() if isinstance(lr, np.ndarray | np.generic) else lr
+    if not isinstance(lr, Real | Sequence):
+        raise TypeError(
+            f"hypergradient: lr must be a number or one for each step, got {lr!r}"
         )
     rates = [lr] * steps if isinstance(lr, Real) else list(lr)
     if len(rates) != steps:

@@ -6,9 +6,12 @@ limits of differences. With r = eps / |q|,
     H_t q = (grad_theta ell_t(theta + r q) - grad_theta ell_t(theta - r q)) / 2r
     mixed = (grad_phi   ell_t(theta + r q) - grad_phi   ell_t(theta - r q)) / 2r
 
-up to O(eps^2) where ell_t is smooth; over a kink (ReLU, max pooling) the error need not
-go to 0 with eps. Rounding adds about (precision of the gradients) / eps: for float32
-take 1e-2, as in DARTS; for float64 1e-4 is better.
+up to O(eps^2) where ell_t is smooth. With a kink (ReLU, max pooling) between the two
+places the difference has a jump in it, divided by 2r: the more units a network has, the
+smaller eps must be. Rounding adds about (precision of the gradients) / eps. In float64
+1e-7 leaves room for both. In float32 there may be none: 1e-2, as in DARTS, is for
+smooth losses, and what it gives for a deep network with ReLU and pooling can be off by
+several times its size.
 
 Cost, with c for one gradient of ell: T c there, 2 c a step on the way back. Memory as
 in training.
@@ -46,7 +49,7 @@ def finite(
     Args:
         problem: what is differentiated.
         eps: how far theta is moved, in the Euclidean norm; None for 1e-2 in float32
-            and 1e-4 in float64.
+            and 1e-7 in float64.
         keep: as in ``recursion.sweep``.
         last: likewise.
     """
@@ -60,7 +63,7 @@ def differences(problem: Problem, eps: float | None = None) -> Product:
         ValueError: eps is not positive.
     """
     if eps is None:
-        eps = 1e-2 if problem.theta[0].dtype == np.float32 else 1e-4
+        eps = 1e-2 if problem.theta[0].dtype == np.float32 else 1e-7
     if not eps > 0:
         raise ValueError(f"hypergradient: eps must be positive, got {eps!r}")
 

@@ -27,8 +27,9 @@ gradient of anything. How far away that is, in units of the outer loss, is
 
     <x, grad ell + w theta> / (1 - residual):
 
-what F would lose if the inner problem were solved, to first order. (The residual, the
-share of a that a truncated series leaves unsolved, would make x look too small.)
+what F would lose if the inner problem were solved, to first order. The residual is the
+share |a - (H + w) x| / |a| that so many products leave unsolved; it makes x look too
+small, or, of 1 and more (CG makes another norm small), tells that x means nothing yet.
 
 Source: Pedregosa 2016 (arXiv 1602.02355) for CG; Lorraine, Vicol & Duvenaud 2020 (arXiv
 1911.02590) for Neumann.
@@ -52,6 +53,7 @@ from .problem import (
     leaves,
     outer_gradients,
     result,
+    whole,
     zeros,
 )
 from .products import pulled_back
@@ -64,6 +66,10 @@ class NotStationaryWarning(UserWarning):
     """The inner problem is not solved where its implicit gradient was asked for."""
 
 
+class UnsolvedSystemWarning(UserWarning):
+    """So few products have not solved (H + w) x = a."""
+
+
 def implicit(
     problem: Problem,
     solver: str = "cg",
@@ -71,6 +77,7 @@ def implicit(
     damping: float = 0.0,
     tol: float = 1e-10,
     stationary: float = 0.01,
+    unsolved: float = 0.1,
 ) -> Hypergradient:
     """Hypergradient of a solved inner problem.
 
@@ -82,21 +89,25 @@ def implicit(
         tol: cg stops when the residual is smaller than this share of |a|.
         stationary: warn if solving the inner problem would still change the outer loss
             by more than this share.
+        unsolved: warn if the residual is larger.
 
     Returns:
-        In `info`: "products" with H, "residual" (relative), "outer_error" (above).
+        In `info`: "products" with H, "residual" (relative), "outer_error" (above;
+        infinite where x means nothing).
 
     Warns:
         NotStationaryWarning: see `stationary`.
+        UnsolvedSystemWarning: see `unsolved`.
 
     Raises:
-        ValueError: unknown solver, H + damping is not positive definite (cg), or the
-            series diverges (neumann).
+        ValueError: unknown solver, no terms, H + damping is not positive definite (cg),
+            or the series diverges (neumann).
     """
     if solver not in ("cg", "neumann"):
         raise ValueError(
             f"hypergradient: solver must be 'cg' or 'neumann', got {solver!r}"
         )
+    whole("terms", terms, at_least=1)
     losses: list[Tensor] = []
     for state in inner_steps(problem, problem.theta, problem.v, losses=losses):
         theta, _ = state
@@ -115,12 +126,12 @@ def implicit(
         x, products, residual = neumann(shifted_hessian, a, terms, problem.rate)
     gradients = add_scaled(direct, -1.0, pulled_back(g, x, problem.phi))
     slope = add_scaled([y.detach() for y in g], problem.w, theta)
-    info = {
-        "products": products,
-        "residual": residual,
-        "outer_error": abs(dot(x, slope)) / max(1 - residual, 1e-16),
-    }
-    _warn_if_unsolved(info["outer_error"], stationary, value.item())
+    error = abs(dot(x, slope)) / (1 - residual) if residual < 1 else math.inf
+    if residual > unsolved:
+        _warn_of_residual(residual, products)
+    if residual < 1:
+        _warn_if_not_stationary(error, stationary, value.item())
+    info = {"products": products, "residual": residual, "outer_error": error}
     return result(problem, gradients, value, state, losses, **info)
 
 
@@ -172,7 +183,16 @@ def neumann(A: Linear, a: Tensors, terms: int, alpha: float) -> Solution:
     return x, terms, left / (start or 1.0)
 
 
-def _warn_if_unsolved(error: float, stationary: float, value: float) -> None:
+def _warn_of_residual(residual: float, products: int) -> None:
+    warnings.warn(
+        f"hypergradient: after {products} products with the Hessian, {residual:.2g} of "
+        "the outer gradient is unsolved: pass more terms, or a damping",
+        UnsolvedSystemWarning,
+        stacklevel=4,
+    )
+
+
+def _warn_if_not_stationary(error: float, stationary: float, value: float) -> None:
     if error > stationary * max(abs(value), float(np.finfo(np.float32).eps)):
         warnings.warn(
             f"hypergradient: solving the inner problem would change the outer loss "

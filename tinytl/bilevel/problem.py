@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 from tinytl_kernels import Array, namespace
 
 from .. import functional as F
@@ -141,6 +142,18 @@ def _loss(name: str, value: Any) -> Tensor:
     return value
 
 
+def whole(name: str, value: Any, at_least: int) -> None:
+    """Raise ValueError unless an option is None or a whole number in its range."""
+    if value is None:
+        return
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise ValueError(f"hypergradient: {name} must be a whole number, got {value!r}")
+    if value < at_least:
+        raise ValueError(
+            f"hypergradient: {name} must be at least {at_least}, got {value}"
+        )
+
+
 def leaves(values: Tensors) -> list[Tensor]:
     """The same values as new Tensors that gradients can be asked for."""
     return [Tensor(x.data, requires_grad=True) for x in values]
@@ -241,9 +254,10 @@ def warn_if_zero(problem: Problem, found: Hypergradient) -> None:
     """
     if any(namespace(g.data).any(g.data) for g in found.gradients):
         return
-    if not problem.steps:
+    by_steps = "products" not in found.info  # implicit goes another way
+    if by_steps and not problem.steps:
         reason = "there are no inner steps, and outer does not use phi itself"
-    elif not any(problem.alpha):
+    elif by_steps and not any(problem.alpha):
         reason = "lr is 0: look at the schedule"
     else:
         reason = (

@@ -51,6 +51,7 @@ from .problem import (
     inner_steps,
     outer_gradients,
     result,
+    whole,
     zeros,
 )
 
@@ -87,8 +88,7 @@ def sweep(
     """
     if keep not in ("all", "sqrt"):
         raise ValueError(f"hypergradient: keep must be 'all' or 'sqrt', got {keep!r}")
-    if last is not None and last < 1:
-        raise ValueError(f"hypergradient: last must be at least 1, got {last}")
+    whole("last", last, at_least=1)
     every = 1 if keep == "all" else math.isqrt(max(problem.steps - 1, 0)) + 1
     losses: list[Tensor] = []
     kept, state = _forward(problem, every, losses, gradient)

@@ -32,6 +32,7 @@ from .problem import (
     differentiate,
     inner_gradient,
     leaves,
+    whole,
 )
 from .products import pulled_back
 from .recursion import sweep
@@ -56,8 +57,7 @@ def reverse(
     Raises:
         ValueError: `graphs` is negative.
     """
-    if graphs is not None and graphs < 0:
-        raise ValueError(f"hypergradient: graphs must be 0 or more, got {graphs}")
+    whole("graphs", graphs, at_least=0)
     first = 0 if graphs is None else problem.steps - graphs
     kept: dict[int, Recorded] = {}
 

@@ -17,8 +17,10 @@ from ..tensor import Tensor
 class Snapshot:
     """Values of parameters and buffers, an optimiser's memory and rate, randomness.
 
-    It costs next to nothing: arrays are never written to, updates put new ones in their
-    place; so a reference is a snapshot, and no value is copied.
+    It costs next to nothing: tinytl never writes to an array, its updates put new ones
+    in their place; so a reference is a snapshot, and no value is copied. Where *you*
+    write to one, as ``p.data += 1`` and ``p.data[...] = 0`` do, the snapshot changes,
+    too: write ``p.data = p.data + 1``, or take the snapshot with ``copy=True``.
 
     As a context manager it takes the values back at the end of the block, also after an
     error::
@@ -39,9 +41,11 @@ class Snapshot:
         tensors: Iterable[Tensor],
         optimizer: Optimizer | None,
         generators: Iterable[np.random.Generator],
+        copy: bool = False,
     ):
         unique = {id(x): x for x in tensors}
-        self._values = [(x, x.data) for x in unique.values()]
+        self._copy = copy
+        self._values = [(x, self._kept(x.data)) for x in unique.values()]
         self._optimizer = optimizer
         self._memory = None if optimizer is None else optimizer.state_dict()
         self._randomness = [(g, state_of(g)) for g in generators]
@@ -52,6 +56,7 @@ class Snapshot:
         *modules: Module | Tensor,
         optimizer: Optimizer | None = None,
         generators: Iterable[np.random.Generator] = (),
+        copy: bool = False,
     ) -> "Snapshot":
         """Remember how things are now.
 
@@ -61,6 +66,7 @@ class Snapshot:
             optimizer: with its parameters, what it remembers of them, and its options,
                 the rate among them.
             generators: further sources of randomness.
+            copy: copy the values of the Tensors, now and when they are restored.
 
         Raises:
             TypeError: something else was given.
@@ -77,7 +83,10 @@ class Snapshot:
             for group in optimizer.param_groups:
                 tensors.extend(group["params"])
         inside = [x for x in modules if isinstance(x, Module)]
-        return cls(tensors, optimizer, generators_of(*inside, *generators))
+        return cls(tensors, optimizer, generators_of(*inside, *generators), copy)
+
+    def _kept(self, array: Array) -> Array:
+        return array.copy() if self._copy else array
 
     def arrays(self) -> list[Array]:
         """The remembered values of all Tensors."""
@@ -86,7 +95,7 @@ class Snapshot:
     def restore(self) -> None:
         """Put everything back as it was; any number of times."""
         for x, array in self._values:
-            x.data = move(array, x.device.type)
+            x.data = move(self._kept(array), x.device.type)
         if self._optimizer is not None and self._memory is not None:
             _restore_optimizer(self._optimizer, self._memory)
         for generator, state in self._randomness:
