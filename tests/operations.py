@@ -650,6 +650,7 @@ def _pools(array, dilated=False, **also):
         yield Sample(
             (x(1, 2, 5, 8, order="/"), (2, 3), 3), {"padding": 1, "ceil_mode": True}
         )
+        yield Sample((x(1, 2, 2, 4), (3, 6), 2, (0, 1)), {"ceil_mode": True})
         yield Sample((x(2, 3, 5, 5), 3, 1))
         yield Sample((x(3, 5, 6), 2))
         yield Sample((x(0, 3, 6, 7), 2))

@@ -127,6 +127,18 @@ def test_moments_far_from_zero(kernels, dtype, shape, order):
         np.testing.assert_allclose(ours, theirs, rtol=unit, atol=unit)
 
 
+@pytest.mark.parametrize("order", ["first", "last"])
+def test_moments_where_the_first_value_is_far_from_the_others(kernels, dtype, order):
+    """No worse than without: the squares that cancel are not taken of it."""
+    x = drawn((5, 16, 23, 19), dtype, 1)[0]
+    x[0, :15, 0, 0] = 10.0 ** np.arange(-4, 11)  # the last channel stays as it is
+    x = ORDERS[order](x)
+    (mean, variance), unit = kernels.moments(x), np.finfo(dtype).eps
+    centre, spread = plain.moments(x.astype(np.longdouble))
+    assert (abs(mean - centre) <= 2 * unit * np.sqrt(spread)).all()
+    assert (abs(variance - spread) <= 40 * unit * spread).all()
+
+
 def test_a_constant_channel_has_no_variance(kernels, dtype):
     assert (kernels.moments(np.full((4, 2, 3, 3), 0.1, dtype))[1] == 0).all()
 
@@ -507,11 +519,16 @@ def test_a_number_for_each_image_and_channel(
     monkeypatch.setattr("tinytl_kernels.threads._chosen", 2)
     monkeypatch.setattr(ufunc, "STREAMED", streamed)
     x = ORDERS["last"](drawn((3, channels, 5, 7), dtype, 1)[0])
-    z = drawn((3, channels, 1, 1), dtype, 1)[0]
-    for left, right in ((x, z), (z, x)):
-        y = ufunc.ufunc(name, left, right)
-        np.testing.assert_array_equal(y, getattr(np, name)(left, right))
-        assert y.transpose(0, 2, 3, 1).flags.c_contiguous
+    wide = drawn((3, 2 * channels, 1, 1), dtype, 1)[0]
+    numbers = wide[:, :channels], wide[:, ::-2], wide[:, channels - 1 :: -1]
+    repeated = np.broadcast_to(wide[1:2, :channels], numbers[0].shape)
+    for z in (*numbers, repeated, np.ascontiguousarray(wide[:, ::2])):
+        for left, right in ((x, z), (z, x)):
+            y = ufunc.ufunc(name, left, right)
+            np.testing.assert_array_equal(y, getattr(np, name)(left, right))
+            assert y.transpose(0, 2, 3, 1).flags.c_contiguous
+    y = ufunc.ufunc(name, x[:1], numbers[1][:1])  # a flat view that has gaps
+    np.testing.assert_array_equal(y, getattr(np, name)(x[:1], numbers[1][:1]))
 
 
 # -- sums over the pixels --------------------------------------------------------------

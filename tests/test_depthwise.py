@@ -22,6 +22,8 @@ CASES = {
     "no padding": ((3, 3), 1, 0, 1, (5, 4)),
     "pixels that no window sees": ((3, 3), 2, 0, 1, (6, 6)),
     "padding beyond the kernel": ((3, 3), 1, 4, 1, (3, 2)),
+    "rows that see nothing": ((3, 3), 1, (30, 1), 1, (3, 2)),
+    "tap by tap: rows that see nothing": ((2, 4), (1, 2), (9, 2), (2, 1), (3, 6)),
     "one pixel": ((1, 1), 1, 0, 1, (3, 4)),
     "tap by tap: a column": ((3, 1), 1, (1, 0), 1, (5, 4)),
     "fewer rows than columns": ((2, 5), (3, 1), (1, 2), 1, (7, 6)),

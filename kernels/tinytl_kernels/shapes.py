@@ -137,14 +137,14 @@ def _window(
     out = []
     for n, k, step, pad, gap in zip(size, u, s, p, d, strict=True):
         room = n + 2 * pad - gap * (k - 1) - 1
-        if room < 0:
+        count = (-(-room // step) if ceil_mode else room // step) + 1
+        if ceil_mode and (count - 1) * step >= n + pad:
+            count -= 1
+        if count < 1:
             raise ValueError(
                 f"{operation}: the kernel does not fit: kernel {u} with dilation {d} "
                 f"spans more than the input of size {size} with padding {p}; "
                 "use a smaller kernel or more padding"
             )
-        count = room // step + 1
-        if ceil_mode and room % step and count * step < n + pad:
-            count += 1
         out.append(count)
     return Window(size, u, s, p, d, (out[0], out[1]))

@@ -42,7 +42,7 @@ _chosen: int | None = None
 _jobs: "queue.SimpleQueue[Callable[[], None]]" = queue.SimpleQueue()
 _workers: list[int] = []  # the system's numbers of their threads
 _starting = threading.Lock()
-_left: tuple[int, int] | None = None  # core and threads of the last call
+_left: tuple[int, int, set[int]] | None = None  # core, threads, cores of the last call
 _apart = True  # whether its workers had cores of their own
 _watch: Callable[[Array], None] | None = None  # waits awake for a moment
 
@@ -121,7 +121,7 @@ def run(
             the call is ``kernel(first, last, scratch, *args)``.
 
     Raises:
-        Exception: the first one that a kernel raised.
+        Exception: the first one that a kernel raised, or Ctrl-C, once all have ended.
     """
     small = work is not None and work < SMALL
     threads = 1 if small else min(get_num_threads(), count)
@@ -142,8 +142,8 @@ def run(
     def job(k: int) -> Callable[[], None]:
         def work_and_tell() -> None:
             part(k)
-            done.put(None)
             ended[k - 1] = 1
+            done.put(None)
 
         return work_and_tell
 
@@ -151,11 +151,17 @@ def run(
     apart = _keep_off(_core(), threads)
     for k in range(1, threads):
         _jobs.put(job(k))
-    part(0)
-    if apart and _watch:
-        _watch(ended)
-    for _ in range(1, threads):
-        done.get()
+    try:
+        part(0)
+        if apart and _watch:
+            _watch(ended)
+        for _ in range(1, threads):
+            done.get()
+    except BaseException as error:  # Ctrl-C, while workers write to the caller's arrays
+        errors.append(error)
+        while not ended.all():
+            with contextlib.suppress(KeyboardInterrupt):
+                done.get()
     if errors:
         raise errors[0]
 
@@ -214,21 +220,23 @@ _core = _find_core()
 def _keep_off(core: int, threads: int) -> bool:
     """Let workers run where the caller may, but not on its core, if others suffice.
 
-    They are asleep, so that it costs two system calls, and those only if the caller has
-    moved since the last time.
+    They are asleep, so that it costs a system call, and others only if the caller has
+    moved since the last time, or may run elsewhere.
 
     Returns:
         Whether others suffice.
     """
     global _left, _apart
-    if core < 0 or (core, threads) == _left:
+    if core < 0:
         return _apart
-    others = os.sched_getaffinity(0) - {core}
-    _left, _apart = (core, threads), len(others) >= threads - 1
-    if _apart:
-        with contextlib.suppress(OSError):
-            for worker in _workers:
-                os.sched_setaffinity(worker, others)
+    allowed = os.sched_getaffinity(0)
+    if (core, threads, allowed) == _left:
+        return _apart
+    others = allowed - {core}
+    _left, _apart = (core, threads, allowed), len(others) >= threads - 1
+    with contextlib.suppress(OSError):
+        for worker in _workers:
+            os.sched_setaffinity(worker, others if _apart else allowed)
     return _apart
 
 

@@ -177,7 +177,9 @@ def _seen(row, images, count, filters, rule):  # type: ignore[no-untyped-def]
     u = max(-(h // gap), 0)
     end = min(-((h - height) // gap), filters[0])
     start = (row // count * height + h + u * gap) * width * channels
-    return (max(end - u, 0), gap * width * channels, line), start, u * line
+    seen = max(end - u, 0)
+    tap = u * line if seen else 0  # taps are read even where no row is seen
+    return (seen, gap * width * channels, line), start, tap
 
 
 @inlined

@@ -42,16 +42,20 @@ class Plan(NamedTuple):
     kernel: Pair
     padding: Pair
     height: int  # rows of a padded image
-    line: int  # columns, two vectors at least
+    line: int  # columns of the image, two vectors at least
     pitch: int  # of a line of sums, with zeros on both sides
     block: int  # rows in a block
     rows: int  # of sums, filled up to whole blocks
 
 
 def fits(dtype: np.dtype, channels: int, filters: int, window: Window) -> bool:
-    """Whether the filters fill no register, and a row of outputs does."""
+    """Whether the filters fill no register, and a row of outputs does.
+
+    And no row of sums moves further than the zeros beside it.
+    """
     one = lanes(dtype)
-    steps = window.stride == window.dilation == (1, 1) and min(window.padding) >= 0
+    beside = min(window.padding) >= 0 and window.padding[1] <= window.kernel[1]
+    steps = beside and window.stride == window.dilation == (1, 1)
     long = min(window.out[1], window.size[1]) >= one
     return steps and filters < one and filters <= MOST and long
 
@@ -92,6 +96,7 @@ def _convolve(x: Array, w: Array, window: Window, b: Array | None = None) -> Arr
     taps[:, :sums] = w.transpose(2, 1, 3, 0).reshape(-1, sums)
     y = empty((len(x), *window.out, filters), x.dtype)
     last = is_channels_last(x)
+    room = by.height * channels * line + by.rows * by.pitch
     run(
         _rows,
         len(x) * window.out[0],
@@ -101,10 +106,7 @@ def _convolve(x: Array, w: Array, window: Window, b: Array | None = None) -> Arr
         bias_row(b, filters, x.dtype),
         y,
         by,
-        scratch=(
-            by.height * channels * line + by.rows * by.pitch + one * (line + one),
-            x.dtype,
-        ),
+        scratch=(room + one * (max(line, window.out[1]) + one), x.dtype),
         work=y.size * u * v * channels // PRODUCTS,
     )
     return images(y)

@@ -34,6 +34,7 @@ Array = np.ndarray
 LANES = 256  # numbers in a row, channels last
 SUMMED = 64  # the same for sums, which then read one number after another
 SMALL = 1 << 14  # numbers that NumPy adds to before a compiled loop has started
+FAR = 4  # deviations; 16 of 17 parts of the squares then cancel
 PLANE = 32  # values below which a plane is too short a loop
 
 
@@ -41,10 +42,19 @@ def moments(x: Array) -> tuple[Array, Array]:
     """Mean and variance of each channel: see plain.moments.
 
     Taken of x - x0, where x0 is the channel's first value: the same variance, without
-    the difference of two large numbers where the mean is far from 0.
+    the difference of two large numbers where the mean is far from 0. If it is far from
+    x0, they are taken again, of x - mean.
     """
     start = x[0].T[(0,) * (x.ndim - 2)]
     start = np.where(np.isfinite(start), start, x.dtype.type(0))
+    mean, variance = _moments_from(start, x)
+    far = abs(mean - start) > FAR * np.sqrt(variance)
+    return (
+        _moments_from(np.where(far, mean, start), x) if far.any() else (mean, variance)
+    )
+
+
+def _moments_from(start: Array, x: Array) -> tuple[Array, Array]:
     sums = _sums("moments", 2, Line(start, start, start, False), x)
     mean, variance = np.empty_like(start), np.empty_like(start)
     norm_lanes.mean_and_variance(sums, x.size // x.shape[1], start, mean, variance)

@@ -113,7 +113,7 @@ def _with_one_each(name: str, x: Array, z: Array) -> Array:
     """x + z, x - z or x * z, where z is (N,C,1,1)."""
     n, c, h, w = x.shape
     y = empty((n, h, w, c), x.dtype)
-    signed = np.negative(z) if name == "subtract" else z
+    signed = np.negative(z) if name == "subtract" else np.ascontiguousarray(z)
     past = y.nbytes + x.nbytes > STREAMED or None
     product = 1 if name == "multiply" else None
     flat = (a.reshape(-1) for a in (y, x.transpose(0, 2, 3, 1), signed))
