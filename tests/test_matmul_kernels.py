@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("numba")
 
-from tinytl_kernels import threads, use_kernels
+from tinytl_kernels import kernels_for, threads, use_kernels
 from tinytl_kernels.cpu.matmul_loops import DEPTH
 from tinytl_kernels.cpu.product import ROWS
 
@@ -90,14 +90,59 @@ def test_blas_is_given_nothing_that_wakes_its_threads(size, order):
     np.testing.assert_array_equal(got, np.full((m, columns), k))
 
 
+def test_a_long_sum_rounds_no_worse_than_that_of_blas():
+    """In parts, which are then added: not one number after another."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((40, 80_000)).astype("f4")
+    z = rng.standard_normal((80_000, 40)).astype("f4")
+    true = x.astype(float) @ z.astype(float)
+    with use_kernels("cpu"):
+        ours = kernels_for(x).matmul(x, z)
+    error, blas = (np.sqrt(np.square(y - true).mean()) for y in (ours, x @ z))
+    assert 0 < error <= 2 * blas
+
+
+STACKS = [
+    ((3, 40, 70), (3, 70, 33)),
+    ((2, 1, 40, 70), (3, 70, 33)),  # each stack repeats for the other
+    ((40, 70), (3, 70, 33)),
+    ((3, 5, 7), (3, 7, 4)),
+    ((1, 4, 5, 7), (3, 1, 7, 4)),
+    ((3, 5, 1), (3, 1, 4)),
+    ((0, 5, 7), (0, 7, 4)),
+    ((3, 5, 0), (3, 0, 4)),
+]
+
+
+@pytest.mark.parametrize("least", [0, 1 << 40])
+@pytest.mark.parametrize(("left", "right"), STACKS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_stacks_of_matrices(left, right, dtype, least, matmul, monkeypatch):
+    """Large ones one by one, small ones shared by threads."""
+    module = sys.modules["tinytl_kernels.cpu.matmul"]
+    monkeypatch.setattr(module, "SMALL", least)
+    monkeypatch.setattr(threads, "SMALL", 0)
+    monkeypatch.setattr(threads, "_chosen", 2)
+    rng = np.random.default_rng(0)
+    x, z = (rng.standard_normal(shape).astype(dtype) for shape in (left, right))
+    wanted = x.astype(float) @ z.astype(float)
+    for turn in (False, True):
+        if turn:
+            x, z = (np.swapaxes(np.swapaxes(a, -1, -2).copy(), -1, -2) for a in (x, z))
+        got = matmul(x, z)
+        assert got.dtype == dtype
+        tolerance = 1e-12 if dtype == "float64" else 3e-5
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=tolerance)
+
+
 @pytest.mark.parametrize(
     ("left", "right"),
     [
-        *[((3, 4), (4, 5)), ((2, 3, 4), (4, 5)), ((0, 4), (4, 5)), ((9, 0), (0, 5))],
+        *[((3, 4), (4, 5)), ((0, 4), (4, 5)), ((9, 0), (0, 5))],
         *[((3, 1), (1, 5)), ((2, 3, 1), (1, 5)), ((0, 1), (1, 5))],  # each times each
     ],
 )
-def test_what_is_small_or_stacked_is_left_to_numpy(left, right, matmul):
+def test_what_is_small_is_left_to_numpy(left, right, matmul):
     x, z = np.arange(1.0, 1 + np.prod(left)).reshape(left), np.ones(right) / 7
     np.testing.assert_array_equal(matmul(x, z), x @ z)
 

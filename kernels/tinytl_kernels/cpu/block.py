@@ -38,17 +38,15 @@ def emitted(rows: int, halves: int) -> Any:
             matrix(context, builder, kind, value)
             for kind, value in zip((a, b, c), matrices, strict=True)
         )
-        begins = isinstance(add, types.BaseTuple)
-        first = matrix(context, builder, add, more) if begins else None
-        sums = _sums(builder, vector_of(context, a), tiles, depths, left, right, first)
-        if first is not None:
-            _put(builder, tiles, sums, out, False)
+        sums = _sums(builder, vector_of(context, a), tiles, depths, left, right)
+        if isinstance(add, types.BaseTuple):
+            _put(builder, tiles, sums, out, matrix(context, builder, add, more))
         else:
             with builder.if_else(more) as (adding, setting):
                 with adding:
-                    _put(builder, tiles, sums, out, True)
+                    _put(builder, tiles, sums, out, out)
                 with setting:
-                    _put(builder, tiles, sums, out, False)
+                    _put(builder, tiles, sums, out, None)
         return context.get_dummy_value()
 
     return emit
@@ -61,20 +59,13 @@ def _sums(
     depths: Any,
     left: Any,
     right: Any,
-    first: Any,
 ) -> Any:
-    """Emit: the loops over k. Returns where the sums are; LLVM makes them registers.
-
-    They begin with what `first` holds, or with 0 if it is None.
-    """
+    """Emit: the loops over k. Returns where the sums are; LLVM makes them registers."""
     (a, a_row, *a_steps), (b, *b_steps) = left, right
     rows = tiles[-1][0][-1] + 1
     sums = [cgutils.alloca_once(builder, vector) for _ in tiles]
-    for tile, total in zip(tiles, sums, strict=True):
-        value = ir.Constant(vector, None)
-        if first is not None:
-            value = _get(builder, first, tile, vector)
-        builder.store(value, total)
+    for total in sums:
+        builder.store(ir.Constant(vector, None), total)
     starts = [behind(builder, a, a_row, i) for i in range(rows)]
     with (
         cgutils.for_range(builder, depths[0]) as outer,
@@ -103,12 +94,12 @@ def _sums(
     return sums
 
 
-def _put(builder: Any, tiles: list[Tile], sums: Any, out: Any, add: bool) -> None:
-    """Emit: the sums to c."""
+def _put(builder: Any, tiles: list[Tile], sums: Any, out: Any, more: Any) -> None:
+    """Emit: the sums to c, with what `more` holds added unless it is None."""
     for tile, total in zip(tiles, sums, strict=True):
         value, (rows, j) = builder.load(total), tile
-        if add:
-            value = builder.fadd(_get(builder, out, tile, value.type), value)
+        if more is not None:
+            value = builder.fadd(_get(builder, more, tile, value.type), value)
         count = value.type.count // len(rows)
         for k, i in enumerate(rows):
             part = _pick(builder, value, value, range(k * count, (k + 1) * count))

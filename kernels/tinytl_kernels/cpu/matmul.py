@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from .. import threads
 from ..memory import empty
 from ..threads import PRODUCTS, get_num_threads, run, workspace
 from . import matmul_loops as loops
@@ -31,9 +32,11 @@ def matmul(x: Array, z: Array) -> Array:
     With few rows, Y^T = Z^T X^T. A vector that is met by rows which lie in memory has a
     dot product with each of them.
     """
-    rows, depth = x.shape[-2:]
+    if x.ndim > 2 or z.ndim > 2:
+        return _stacks(x, z)
+    rows, depth = x.shape
     if not _large(x, z):
-        return x * z if 1 == depth == z.shape[-2] else x @ z
+        return x * z if 1 == depth == len(z) else x @ z
     if rows == 1 and depth <= DOT and z.T.flags.c_contiguous:
         return _dots(z.T, x)[None]
     if z.shape[1] == 1 and depth <= DOT and x.flags.c_contiguous:
@@ -62,6 +65,33 @@ def _large(x: Array, z: Array) -> bool:
     least = VECTOR if 1 in (rows, columns) else SMALL
     enough = max(rows, columns) >= TALL and 0 < rows * depth * columns >= least
     return enough and floats and x.ndim == z.ndim == 2
+
+
+def _stacks(x: Array, z: Array) -> Array:
+    """Products of matrix by matrix: the largest one by one, others shared by threads.
+
+    Those are left to BLAS, some rows at a time, so that it wakes no threads of its own.
+    """
+    before, rows = np.broadcast_shapes(x.shape[:-2], z.shape[:-2]), x.shape[-2]
+    x, z = (np.broadcast_to(a, (*before, *a.shape[-2:])) for a in (x, z))
+    if 0 in x.shape or 0 in z.shape or x.shape[-1] == 1:
+        return x * z if x.shape[-1] == z.shape[-2] == 1 else x @ z
+    y = empty((*before, rows, z.shape[-1]), x.dtype)
+    one, row = (0,) * len(before), math.prod(z.shape[-2:])
+    if _large(x[one], z[one]) and rows * row >= PRODUCTS * threads.SMALL:
+        for k in np.ndindex(before):
+            y[k] = matmul(x[k], z[k])
+        return y
+
+    def share(first: int, last: int) -> None:
+        left, right, out = x[first:last], z[first:last], y[first:last]
+        few = max(1, SMALL // row)
+        for r in range(0, rows, few):
+            some = (..., slice(r, r + few), slice(None))
+            np.matmul(left[some], right, out=out[some])
+
+    run(share, len(y), work=y.size * x.shape[-1] // PRODUCTS)
+    return y
 
 
 def _product(x: Array, z: Array, b: Array | None) -> Array:

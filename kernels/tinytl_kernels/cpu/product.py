@@ -68,6 +68,8 @@ def block(
     """c[i, j] = sum over k of a[i, k] * b[k, j], with `add` added.
 
     k runs through two loops, so that a's numbers may lie in several runs of memory.
+    The sum begins with 0 and meets `add` at its end: a long sum made of several blocks
+    then rounds as often as its longest part and its parts together.
 
     Args:
         rows, halves: the block's size, its width in halves of a vector; numbers written
@@ -77,8 +79,8 @@ def block(
         a: flat array, place of a[0, 0], step from i to i + 1, steps of the two loops.
         b: flat array, place of b[0, 0], steps of the two loops.
         c: flat array, place of c[0, 0], step from i to i + 1.
-        add: whether to add what c holds; or what the sums begin with, in the form of
-            c. (A bias is the same in each row: its step is 0.)
+        add: whether to add what c holds; or what else to add, in the form of c. (A
+            bias is the same in each row: its step is 0.)
     """
     (left, a0, a_row, *a_steps), (right, b0, *b_steps), (out, c0, c_row) = a, b, c
     i, j = np.arange(rows)[:, None], np.arange(halves * lanes(left.dtype) // 2)
