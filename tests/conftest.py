@@ -1,12 +1,12 @@
 """Settings shared by all tests: how hard Hypothesis tries, and which kernels run."""
 
-import importlib.util
 import os
 import sys
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from sets import SETS
 
 # ci: the same few examples at every run, so that a red run is a reason to look at the
 # change and not at the dice. thorough: many new ones, for a night or before a release.
@@ -20,9 +20,6 @@ settings.register_profile(
 settings.register_profile("thorough", max_examples=1000, deadline=None, print_blob=True)
 PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "ci")
 settings.load_profile(PROFILE)
-
-HAS_NUMBA = importlib.util.find_spec("numba")
-KERNEL_SETS = ["plain", "exact", "cpu"] if HAS_NUMBA else ["plain"]
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +47,7 @@ def rng():
     return np.random.default_rng(1)
 
 
-@pytest.fixture(params=KERNEL_SETS)
+@pytest.fixture(params=SETS)
 def kernel_set(request):
     """Each kernel set that can run here, in use while the test runs."""
     import tinytl

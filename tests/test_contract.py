@@ -15,16 +15,24 @@ import torch
 import torch.nn.functional as T
 from checker import check_grads
 from operations import ROWS
+from sets import sets_for
 from twins import Leaf, Ours, Theirs, compare, convert, distance, leaves, tower
 
 import tinytl
 import tinytl.functional as F
 
 CASES = [
-    pytest.param(row, sample, id=f"{row.name}-{i}")
+    pytest.param(row, sample, kernels, id=f"{row.name}-{i}-{kernels}")
     for row in ROWS
     for i, sample in enumerate(row.samples)
+    for kernels in sets_for(row.name)
 ]
+
+
+def each(cases=CASES):
+    """Run the test with each of these rows, samples and kernel sets."""
+    names = "row", "sample", "kernel_set"
+    return pytest.mark.parametrize(names, cases, indirect=["kernel_set"])
 
 
 def test_the_table_holds_every_operation():
@@ -38,7 +46,7 @@ def test_the_table_holds_every_operation():
     assert public - {row.name for row in ROWS} <= elsewhere
 
 
-@pytest.mark.parametrize(("row", "sample"), CASES)
+@each()
 def test_equals_torch(row, sample, kernel_set):
     for theirs, orders in row.references(sample):
         expected = tower(Theirs, theirs, sample.args, sample.kwargs, orders)
@@ -46,9 +54,7 @@ def test_equals_torch(row, sample, kernel_set):
         assert compare(actual, expected)
 
 
-@pytest.mark.parametrize(
-    ("row", "sample"), [c for c in CASES if c.values[0].loops is not None]
-)
+@each([c for c in CASES if c.values[0].loops is not None])
 def test_equals_loops(row, sample, kernel_set):
     args = convert(sample.args, lambda leaf: leaf.array)
     kwargs = convert(sample.kwargs, lambda leaf: leaf.array)
@@ -70,21 +76,21 @@ def test_most_samples_have_loops():
             **convert(sample.kwargs, lambda leaf: leaf.array),
         )
         is not None
-        for row, sample in (case.values for case in CASES)
+        for row in ROWS
+        for sample in row.samples
         if row.loops
     ]
     assert sum(defined) >= 150
     assert sum(defined) >= 0.7 * len(defined)
 
 
-@pytest.mark.parametrize(
-    ("row", "sample"),
+@each(
     [
         case
         for case in CASES
         if case.values[1].smooth
         and any(leaf.requires_grad for leaf in leaves(list(case.values[1].args)))
-    ],
+    ]
 )
 def test_equals_differences(row, sample, kernel_set):
     """Of floating arguments by which one can differentiate, with the others fixed."""
@@ -118,7 +124,7 @@ def double(leaf):
     return Leaf(leaf.array.astype(np.float64), leaf.requires_grad)
 
 
-@pytest.mark.parametrize(("row", "sample"), CASES)
+@each()
 def test_single_precision(row, sample, kernel_set):
     """float32 stays float32, and is as good as PyTorch's float32.
 

@@ -49,6 +49,15 @@ def test_choosing_holds_until_the_next_choice_or_the_end_of_the_block():
     assert current() == before
 
 
+def test_exact_differs_from_cpu_in_its_convolutions_alone():
+    """Which lets tests of other operations leave it out (sets.py)."""
+    cpu = pytest.importorskip("tinytl_kernels.cpu")
+    from tinytl_kernels import exact
+
+    differ = {k for k in cpu.__all__ if getattr(exact, k) is not getattr(cpu, k)}
+    assert differ == {"conv", "conv_dx", "conv_dw"}
+
+
 def test_the_environment_chooses_where_nothing_else_did():
     code = "import tinytl_kernels; print(tinytl_kernels.current())"
     env = {**os.environ, "TINYTL_KERNELS": "plain"}

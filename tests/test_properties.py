@@ -42,19 +42,20 @@ def same(name, theirs, args, kwargs=None, orders=2):
 
 
 @st.composite
-def axes(draw, dilated=True, most_padding=2):
+def axes(draw, dilated=True, most_padding=2, longest=5):
     """One direction of a window: size, kernel, stride, padding, dilation that fit."""
     U, s = draw(st.integers(1, 3)), draw(st.integers(1, 4))
     d = draw(st.integers(1, 3)) if dilated else 1
     reach = d * (U - 1) + 1
-    p = draw(st.integers(0, min(most_padding, reach) if dilated else U // 2))
-    H = max(1, reach - 2 * p) + draw(st.integers(0, 5))
+    p = draw(st.integers(0, most_padding if dilated else U // 2))
+    H = max(1, reach - 2 * p) + draw(st.integers(0, longest))
     return H, U, s, p, d
 
 
 @st.composite
 def convolutions(draw):
-    rows, columns = draw(axes()), draw(axes())
+    """Also with more padding than the kernel sees, and with long rows."""
+    rows, columns = draw(axes(most_padding=9)), draw(axes(most_padding=9, longest=20))
     (H, U, *_), (W, V, *_) = rows, columns
     s, p, d = (tuple(a) for a in list(zip(rows, columns, strict=True))[2:])
     groups = draw(st.integers(1, 3))

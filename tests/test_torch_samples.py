@@ -11,9 +11,11 @@ samples than it states fails: this file cannot silently compare nothing.
 
 import pytest
 import torch
+from sets import SETS, sets_for
 from torch.testing._internal.common_methods_invocations import op_db
 from twins import Leaf, Ours, Theirs, compare, convert, leaves, tower
 
+import tinytl
 import tinytl.functional as F
 
 # PyTorch sows its generators for every sample. For devices that are not there it writes
@@ -179,7 +181,7 @@ def describe(args, kwargs):
 
 
 @pytest.mark.parametrize("key", ROWS, ids="-".join)
-def test_samples(key, kernel_set):
+def test_samples(key):
     name, least = ROWS[key]
     theirs = TWINS.get(key[0], OPS[key].op)
     compared, wrong = 0, []
@@ -188,11 +190,13 @@ def test_samples(key, kernel_set):
             continue
         expected = tower(Theirs, theirs, args, kwargs, orders=2, seed=seed)
         differentiable = any(leaf.requires_grad for leaf in leaves([args, kwargs]))
-        try:
-            compare(tower(Ours, ours(name), args, kwargs, 2, seed), expected)
-        except Exception as error:
-            what = f"{type(error).__name__}: {error}"[:500]
-            wrong.append(f"{describe(args, kwargs)}\n    {what}")
+        for kernels in sets_for(name):
+            try:
+                with tinytl.use_kernels(kernels):
+                    compare(tower(Ours, ours(name), args, kwargs, 2, seed), expected)
+            except Exception as error:
+                what = f"{kernels}: {type(error).__name__}: {error}"[:500]
+                wrong.append(f"{describe(args, kwargs)}\n    {what}")
         compared += differentiable
     assert not wrong, f"{len(wrong)} of {compared} samples:\n" + "\n".join(wrong[:8])
     assert compared >= least, f"only {compared} samples were compared"
@@ -263,6 +267,7 @@ FAILING = {
 
 
 @pytest.mark.parametrize("torch_name", FAILING)
+@pytest.mark.parametrize("kernel_set", ["plain", SETS[-1]], indirect=True)
 def test_what_must_fail_fails(torch_name, kernel_set):
     name, _ = ROWS[torch_name, ""]
     tried, wrong = 0, []

@@ -1,0 +1,159 @@
+"""The contract of test_contract.py where its small arrays do not come.
+
+The compiled set leaves small arrays to NumPy, and some of its forms want many channels
+or long rows. Here it computes everything itself, with two threads, on the table's
+samples and on wider ones, each of which must reach the forms that it is there for.
+"""
+
+import importlib
+
+import numpy as np
+import pytest
+from operations import ROWS
+from test_contract import double, single
+from twins import Leaf, Ours, Theirs, compare, convert, distance, tower
+
+pytest.importorskip("numba")
+
+from tinytl_kernels import threads, use_kernels
+
+import tinytl.functional as F
+
+LIMITS = {
+    "tinytl_kernels.cpu": """elementwise.FEW ufunc.FEW join.SMALL losses.SMALL
+        matmul.SMALL matmul.VECTOR norm.SMALL step.SMALL""",
+    "tinytl.functional": "basic.LARGE reduce.LARGE",
+}
+PLAIN, WINOGRAD = 10, 40  # how often PyTorch's error in float32 ours may be
+
+
+def drawn(*shape, order="C"):
+    x = np.random.default_rng(len(shape) + sum(shape)).standard_normal(shape)
+    if order == "last":
+        return Leaf(np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2))
+    return Leaf(x)
+
+
+def conv(x, w, **kwargs):
+    return "conv2d", (drawn(*x), drawn(*w), drawn(w[0])), kwargs
+
+
+# the call, and what it must reach
+WIDE = {
+    "winograd": (
+        conv((2, 16, 9, 8), (32, 16, 3, 3), padding=1),
+        "winograd.conv winograd.conv_dx winograd.conv_dw",
+    ),
+    "winograd, five taps": (
+        conv((2, 16, 7, 6), (32, 16, 5, 5), padding=2),
+        "winograd.conv winograd.conv_dx winograd.conv_dw",
+    ),
+    "winograd, stride": (
+        conv((2, 16, 8, 8), (32, 16, 3, 3), stride=2, padding=1),
+        "winograd.conv winograd.conv_dx winograd.conv_dw",
+    ),
+    "winograd, groups": (
+        conv((2, 32, 6, 6), (64, 16, 3, 3), padding=1, groups=2),
+        "grouped.conv grouped.conv_dx grouped.conv_dw",
+    ),
+    "depthwise": (
+        conv((2, 18, 9, 8), (18, 1, 3, 3), stride=2, padding=1, groups=18),
+        "depthwise.conv depthwise.conv_dx depthwise.conv_dw",
+    ),
+    "few filters": (
+        conv((2, 3, 6, 33), (3, 3, 3, 3), padding=1),
+        "narrow.conv narrow.conv_dx narrow.conv_dw",
+    ),
+    "many filters": (
+        conv((2, 5, 6, 17), (72, 5, 3, 3), padding=1),
+        "direct.conv direct.conv_dx direct.conv_dw",
+    ),
+    "one pixel a window": (
+        conv((3, 32, 9, 11), (40, 32, 1, 1)),
+        "matmul._product direct.column_products",
+    ),
+    "product": (("matmul", (drawn(40, 300), drawn(300, 33)), {}), "matmul._product"),
+    "dot products": (
+        ("linear", (drawn(1, 400), drawn(120, 400), drawn(120)), {}),
+        "matmul._dots",
+    ),
+    "stacks": (
+        ("matmul", (drawn(3, 40, 70), drawn(3, 70, 33)), {}),
+        "matmul._stacks matmul._product",
+    ),
+    "softmax of long lines": (("softmax", (drawn(5, 130), 1), {}), "lines.softmax"),
+    "sums of long lines": (("sum", (drawn(7, 130), 1), {}), "lines.sums"),
+    "sum of everything": (("sum", (drawn(7, 131),), {}), "ufunc.sum_of_all"),
+    "joined": (("cat", ((drawn(3, 40), drawn(3, 17)), 1), {}), "join._copy"),
+    "exponentials": (("exp", (drawn(9, 37),), {}), "ufunc.exp"),
+    "a number for each image and channel": (
+        ("mul", (drawn(3, 19, 5, 7, order="last"), drawn(3, 19, 1, 1)), {}),
+        "ufunc._with_one_each",
+    ),
+}
+
+
+@pytest.fixture
+def compiled(monkeypatch):
+    """The compiled set, which leaves nothing to NumPy."""
+    for package, names in LIMITS.items():
+        for name in names.split():
+            module, limit = name.split(".")
+            module = importlib.import_module(f"{package}.{module}")
+            assert getattr(module, limit) > 1
+            monkeypatch.setattr(module, limit, 1)
+    monkeypatch.setattr(threads, "SMALL", 0)
+    monkeypatch.setattr(threads, "_chosen", 2)
+    with use_kernels("cpu"):
+        yield
+
+
+def hold(ours, theirs, args, kwargs, orders, factor):
+    """Both precisions, as in test_contract.py."""
+    expected = tower(Theirs, theirs, args, kwargs, orders)
+    assert compare(tower(Ours, ours, args, kwargs, orders), expected)
+    given = convert([list(args), kwargs], single)
+    exact = tower(Theirs, theirs, *convert(given, double), orders)
+    torchs = tower(Theirs, theirs, *given, orders)
+    found = tower(Ours, ours, *given, orders)
+    for (what, a), (_, b), (_, c) in zip(found, torchs, exact, strict=True):
+        allowed = factor * distance(b, c) + 8 * np.finfo(np.float32).eps
+        assert a.dtype == b.dtype
+        assert distance(a, c) <= allowed, what
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_small_arrays_in_compiled_loops(row, compiled):
+    for sample in row.samples:
+        for theirs, orders in row.references(sample, orders=2):
+            hold(row.ours, theirs, sample.args, sample.kwargs, orders, PLAIN)
+
+
+@pytest.mark.parametrize("name", WIDE)
+def test_wide_arrays_reach_their_forms(name, compiled, monkeypatch):
+    (function, args, kwargs), forms = WIDE[name]
+    reached = set()
+
+    def watch(form):
+        module, kernel = form.split(".")
+        module = importlib.import_module(f"tinytl_kernels.cpu.{module}")
+        whole = getattr(module, kernel)
+
+        def watched(*args, **kwargs):
+            reached.add(form)
+            return whole(*args, **kwargs)
+
+        monkeypatch.setattr(module, kernel, watched)
+
+    for form in forms.split():
+        watch(form)
+    row = next(row for row in ROWS if row.name == function)
+    factor = WINOGRAD if "winograd" in name else PLAIN
+    hold(getattr(F, function), row.theirs, args, kwargs, 2, factor)
+    assert reached == set(forms.split())
+
+
+def test_every_form_of_convolution_is_reached_by_some_sample():
+    forms = {form for _, given in WIDE.values() for form in given.split()}
+    for form in ("winograd", "grouped", "depthwise", "narrow", "direct"):
+        assert {f"{form}.{k}" for k in ("conv", "conv_dx", "conv_dw")} <= forms
