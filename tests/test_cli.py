@@ -191,11 +191,30 @@ def test_transfer_runs_one_method_as_it_is_told(tmp_path, monkeypatch, capsys):
     assert asked["device"] == "cpu"
     assert cli.main([*command, "--device", "cuda"]) == 0
     assert asked["device"] == "cuda"
+    monkeypatch.chdir(tmp_path)
+    assert cli.main([*command, "--seed", "13"]) == 130
+    assert "nothing is kept" in capsys.readouterr().err
+    (tmp_path / "l2t-www-cifar10-10-13.json.checkpoint").touch()
     assert cli.main([*command, "--seed", "13"]) == 130
     assert "the same command goes on" in capsys.readouterr().err
-    wrong = ["transfer", "--method", "ufm", "--data", "cifar10", "--scale", "flat"]
-    assert cli.main(wrong) == 2
-    assert "are for --method l2t-www" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (["--method", "ufm", "--scale", "flat"], "--scale is for --method l2t-www"),
+        (["--method", "l2t-ww", "--h-input", "map"], "--h-input is for --method"),
+        (["--method", "ufm", "--steps", "3"], "for --method l2t-ww or l2t-www"),
+        (["--method", "scratch", "--beta", "1"], "--beta is for --method ufm or"),
+        (
+            ["--method", "ufm", "--target", "resnet32", "--width", "16"],
+            "--width is for --target vgg9",
+        ),
+    ],
+)
+def test_what_a_method_does_not_have_is_refused(given, message, capsys):
+    assert cli.main(["transfer", "--data", "cifar10", *given]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_transfer_without_a_gpu_says_so_before_it_reads_anything(

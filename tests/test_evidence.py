@@ -334,6 +334,7 @@ def made(arm, seed, final, cell="cifar10-10", width=16, **more):
         "task": {"root": "/a/b", "source_weights": "/c/w.safetensors", "width": width},
         "settings": json.loads(json.dumps(vars(job.settings()))) | more,
         "versions": {"tinytl": "1", "package": "0", "numpy": "2", "kernels": "plain"},
+        "earlier": [],
         "images": {"train": 100, "test": 50, "names": ["some, train", "some, test"]},
         "epochs": epochs,
     }

@@ -46,7 +46,10 @@ def test_a_run_leaves_one_complete_result(task, tmp_path):
         "names": ["fake train", "fake test"],
     }
     assert len(document["epochs"]) == 2
-    assert len(document["epochs"][0]["lambdas"]) == len(single.PAIRS)
+    assert len(document["epochs"][0]["lambdas"]) == len(single.PAIRS["vgg9"])
+    assert document["configuration"]["beta"] == 0.5
+    assert document["configuration"]["pairs"] == [list(p) for p in single.PAIRS["vgg9"]]
+    assert document["earlier"] == []
     assert document["accuracy"] == document["epochs"][-1]["accuracy"]
     assert {"tinytl", "numpy", "kernels"} <= set(document["versions"])
     assert [p.name for p in tmp_path.glob("run.json*")] == ["run.json"]
@@ -81,6 +84,55 @@ def test_a_stopped_run_goes_on_where_it_was(task, tmp_path, monkeypatch):
     assert not (tmp_path / "b").exists()
     resumed = single.run(task, settings("l2t-ww"), tmp_path / "b", 1, progress=False)
     assert resumed["epochs"] == whole["epochs"]
+
+
+def test_a_run_that_two_versions_made_says_so(task, tmp_path, monkeypatch):
+    out = tmp_path / "run"
+
+    def stop(epoch):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(single, "versions", lambda: {"tinytl": "older"})
+        with pytest.raises(KeyboardInterrupt):
+            single.run(task, settings("ufm"), out, 1, progress=False, tick=stop)
+    document = single.run(task, settings("ufm"), out, 1, progress=False)
+    assert [v["tinytl"] for v in document["earlier"]] == ["older"]
+    assert document["versions"]["tinytl"] != "older"
+
+
+def test_what_would_stop_a_run_later_stops_it_at_once(task, tmp_path, monkeypatch):
+    with pytest.raises(FileNotFoundError, match="no folder .*nowhere"):
+        single.run(task, settings("scratch"), tmp_path / "nowhere" / "a")
+    monkeypatch.setattr(single.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"pip install 'tinytl\[io\]'"):
+        single.run(task, settings("scratch"), tmp_path / "a")
+
+
+def test_a_result_has_no_number_that_json_does_not_have(task, tmp_path, monkeypatch):
+    whole = single.asdict
+
+    def diverged(x):
+        return {**whole(x), **({"loss": np.inf} if hasattr(x, "loss") else {})}
+
+    monkeypatch.setattr(single, "asdict", diverged)
+    single.run(task, settings("scratch"), tmp_path / "a", progress=False)
+    text = (tmp_path / "a").read_text()
+    assert json.loads(text)["epochs"][0]["loss"] is None
+    assert "Infinity" not in text
+
+
+def test_each_target_is_matched_at_the_ends_of_its_stages(task, tmp_path):
+    same = replace(task, target="resnet32")
+    rng = np.random.default_rng(0)
+    for one in (task, same):
+        source, target = single._networks(one, settings("ufm"), 3, rng)
+        names = {
+            (source.feature_names[m], target.feature_names[n])
+            for m, n in single.PAIRS[one.target]
+        }
+        assert {m for m, _ in names} == {"blocks2.3", "blocks4.3", "blocks6.3"}
+        assert len(names) == 15 if one is task else 9
 
 
 def test_fine_tuning_starts_from_the_source_and_needs_its_kind(task, tmp_path):

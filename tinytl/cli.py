@@ -26,10 +26,21 @@ from .experiments.evidence import command as evidence
 from .experiments.runner import cores
 from .experiments.single import DATA, TARGETS, Task
 from .transfer import METHODS, Settings
+from .transfer.l2t import VIRTUAL
 from .transfer.matching import SCALES
 from .transfer.meta import H_INPUTS
+from .transfer.settings import COSINE
 
 EXPERIMENTS = ("collapse", "signal", "transfer", "l2t")
+LEARNED = ("l2t-ww", "l2t-www")
+OPTIONS = {  # of L2T, with the methods that have them
+    "beta": ("ufm", *LEARNED),
+    "steps": LEARNED,
+    "virtual": LEARNED,
+    "meta_lr": LEARNED,
+    "h_input": ("l2t-www",),
+    "scale": ("l2t-www",),
+}
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -88,12 +99,16 @@ def _add_transfer(commands: Any) -> None:
     add("--source", choices=["resnet32"], default="resnet32")
     add("--source-weights", metavar="FILE", help="safetensors or original torch file")
     add("--target", choices=TARGETS, default="vgg9")
-    add("--width", type=number(1), default=64, help="of vgg9; 16 is a quarter")
+    add("--width", type=number(1), help="of vgg9 (default: 64); 16 is a quarter")
     add("--seed", type=number(0), default=0)
     add("--epochs", type=number(1), default=200)
     add("--batch-size", type=number(1), default=128)
     add("--lr", type=float, default=0.1)
+    add("--cosine", choices=COSINE, default="start", help="end: the last rate is 0")
+    add("--beta", type=float, help="weight of the matching loss (default: 0.5)")
     add("--steps", type=number(1), help="steps of the trial (default: 2)")
+    add("--virtual", choices=VIRTUAL, help="steps of the trial (default: official)")
+    add("--meta-lr", type=float, help="rate of the meta-networks (default: 1e-4)")
     add("--h-input", choices=H_INPUTS, help="what l2t-www looks at (default: map)")
     add("--scale", choices=SCALES, help="of gamma in l2t-www (default: raw)")
     add("--device", choices=["cpu", "cuda"], default="cpu", help="cuda is a GPU")
@@ -107,23 +122,23 @@ def _add_transfer(commands: Any) -> None:
 def _transfer(options: argparse.Namespace) -> int:
     from .experiments import single
 
-    asked = {"steps": options.steps, "which": options.h_input, "scale": options.scale}
-    chosen = {name: value for name, value in asked.items() if value is not None}
-    if options.method != "l2t-www" and {"which", "scale"} & set(chosen):
-        raise ValueError("--h-input and --scale are for --method l2t-www")
+    chosen = _chosen(options)
+    if options.target != "vgg9" and options.width is not None:
+        raise ValueError("--width is for --target vgg9")
     task = Task(
         options.data,
         options.root,
         options.per_class,
         options.source_weights,
         options.target,
-        options.width,
+        options.width or 64,
     )
     settings = Settings(
         options.method,
         epochs=options.epochs,
         batch_size=options.batch_size,
         lr=options.lr,
+        cosine=options.cosine,
         seed=options.seed,
         options=chosen,
     )
@@ -133,17 +148,32 @@ def _transfer(options: argparse.Namespace) -> int:
     try:
         result = single.run(task, settings, out, options.every, device=options.device)
     except KeyboardInterrupt:
-        print(
-            f"\nStopped. {out}.checkpoint has what was done up to the last "
-            f"{options.every} epochs; the same command goes on from there.",
-            file=sys.stderr,
+        kept = single.checkpoint_of(out)
+        what = (
+            f"{kept} has all epochs that were finished; the same command goes on there."
+            if kept.exists()
+            else "No epoch was finished, so nothing is kept."
         )
+        print(f"\nStopped. {what}", file=sys.stderr)
         return 130
     print(
         f"accuracy {100 * result['accuracy']:.2f} % on {result['images']['names'][1]}"
     )
     print(f"The result: {out}")
     return 0
+
+
+def _chosen(options: argparse.Namespace) -> dict[str, Any]:
+    """Options of L2T that were given; the method must have them."""
+    chosen = {name: getattr(options, name) for name in OPTIONS}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
+    for name in chosen:
+        if options.method not in OPTIONS[name]:
+            flag, methods = name.replace("_", "-"), " or ".join(OPTIONS[name])
+            raise ValueError(f"--{flag} is for --method {methods}")
+    if "h_input" in chosen:
+        chosen["which"] = chosen.pop("h_input")
+    return chosen
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, cast
 CHUNK = 1 << 20
 LONGEST_READ = 1 << 26  # by the tar reader at once; its own headers are far smaller
 LONGEST_NAME = 255
+LONGEST_PATH = 1024  # bytes; systems take no more than 1,024 to 4,096
 MOST_BYTES = 1 << 34
 MOST_MEMBERS = 1_000_000
 
@@ -224,6 +225,7 @@ def _checked_name(name: str, folder: bool, count: int) -> str:
         or ".." in parts
         or not (parts or folder)
         or any(len(part.encode(errors="replace")) > LONGEST_NAME for part in parts)
+        or len(name.encode(errors="replace")) > LONGEST_PATH
         or any(letter in name for letter in "\\:\0")
     )
     if bad:

@@ -7,6 +7,7 @@ was stopped goes on bit by bit as if it had not been.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import sys
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from ..persistence import write_atomically
 from ..tensor import Tensor
 from ..transfer import Epoch, Run, Settings, generators
 from ..transfer.training import Tick
-from .runner import bar_class, cores, versions
+from .runner import bar_class, cores, number, versions
 
 DATA: dict[str, Callable[..., ImageSet]] = {
     "cifar10": cifar10,
@@ -31,7 +32,11 @@ DATA: dict[str, Callable[..., ImageSet]] = {
     "stl10": stl10,
 }
 TARGETS = ("vgg9", "resnet32")
-PAIRS = tuple((m, n) for m in (4, 9, 14) for n in range(5))
+STAGES = (4, 9, 14)  # the last blocks of ResNet-32's three stages
+PAIRS = {
+    "vgg9": tuple((m, n) for m in STAGES for n in range(5)),
+    "resnet32": tuple((m, n) for m in STAGES for n in STAGES),
+}
 SIZE = 32
 
 
@@ -78,22 +83,27 @@ def run(
             that a stopped one can go on elsewhere.
 
     Raises:
-        ImportError, RuntimeError: there is no such device; it says what is missing.
+        ImportError, RuntimeError: there is no such device, or nothing to write a
+            checkpoint with; it says what is missing.
         ValueError: parts that do not fit, or `out` holds another run's result.
-        FileNotFoundError: images or weights are missing; it says how to get them.
+        FileNotFoundError: images, weights or the folder of `out` are missing; it says
+            how to get them.
     """
     document: dict[str, Any] = {"task": asdict(task), "settings": asdict(settings)}
     if out.exists():
         return _finished(out, document)
-    Tensor(0.0).to(device)  # before anything is read
+    _check_place(out)  # before anything is read
+    Tensor(0.0).to(device)
     random = generators(settings.seed)
     train, test = (_images(task, split) for split in ("train", "test"))
     if task.per_class:
         train = train.take(few_shot(train.labels, task.per_class, random["subset"]))
     source, target = _networks(task, settings, len(train.classes), random["target"])
-    images = train.images, train.labels
-    one = Run(settings, source, target, PAIRS, *images, random, device)
-    checkpoint = out.with_name(out.name + ".checkpoint")
+    elsewhere = {} if device == "cpu" else {"device": device}
+    now = {**versions(), "cores": cores()} | elsewhere
+    parts = source, target, PAIRS[task.target], train.images, train.labels
+    one = Run(settings, *parts, random, device, now)
+    checkpoint = checkpoint_of(out)
     with _Bar(settings.epochs, progress) as bar:
         if checkpoint.exists():
             one.resume(checkpoint)
@@ -105,20 +115,52 @@ def run(
                 tick(epoch)
 
         one.train((test.images, test.labels), every, checkpoint, told)
-    elsewhere = {} if device == "cpu" else {"device": device}
-    document |= {
-        "versions": {**versions(), "cores": cores()} | elsewhere,
+    document |= _told(one, train, test)
+    text = json.dumps(document, indent=1, allow_nan=False) + "\n"
+    write_atomically(out, text.encode())
+    checkpoint.unlink(missing_ok=True)
+    return document
+
+
+def _told(one: Run, train: ImageSet, test: ImageSet) -> dict[str, Any]:
+    """What a finished run has to tell."""
+    return {
+        "configuration": one.configuration,
+        "versions": one.versions[-1],
+        "earlier": one.versions[:-1],
         "images": {
             "train": len(train),
             "test": len(test),
             "names": _names(train, test),
         },
         "accuracy": one.epochs[-1].accuracy,
-        "epochs": [asdict(epoch) for epoch in one.epochs],
+        "epochs": [_plain(asdict(epoch)) for epoch in one.epochs],
     }
-    write_atomically(out, (json.dumps(document, indent=1) + "\n").encode())
-    checkpoint.unlink(missing_ok=True)
-    return document
+
+
+def checkpoint_of(out: Path) -> Path:
+    """Where a run keeps what it needs to go on, until `out` is written."""
+    return out.with_name(out.name + ".checkpoint")
+
+
+def _check_place(out: Path) -> None:
+    """Say at the start what would stop the run at its first checkpoint."""
+    if not out.parent.is_dir():
+        raise FileNotFoundError(
+            f"there is no folder {out.parent} for the result {out.name}; make it, or "
+            "choose another --out"
+        )
+    if importlib.util.find_spec("safetensors") is None:
+        raise ImportError("checkpoints need safetensors: pip install 'tinytl[io]'")
+
+
+def _plain(value: Any) -> Any:
+    """The same for JSON, which has no infinity and no NaN: None for those."""
+    if isinstance(value, dict):
+        return {key: _plain(x) for key, x in value.items()}
+    if isinstance(value, list):
+        return [_plain(x) for x in value]
+    return number(value) if isinstance(value, float) else value
 
 
 def _finished(out: Path, wanted: dict[str, Any]) -> dict[str, Any]:

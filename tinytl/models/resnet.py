@@ -156,6 +156,12 @@ class ResNet(Module):
         """Scores."""
         return self.forward_with_features(x)[0]
 
+    @property
+    def feature_names(self) -> list[str]:
+        """Of the blocks, in order: of resnet32 "block1", "blocks2.0" to "blocks6.3"."""
+        kinds = ((n, m) for n, m in self.named_modules() if isinstance(m, BasicBlock))
+        return [name for name, _ in kinds]
+
     def features(self, x: Tensor) -> list[Tensor]:
         """The maps after every block, in order: 15 in resnet32, from 0 to 14."""
         return self.forward_with_features(x)[1]

@@ -66,7 +66,9 @@ def load_source(path: str | os.PathLike[str]) -> tuple[ResNet, LoadResult]:
 def _read_state(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Tensors by our names."""
     with Path(path).open("rb") as file:
-        torch = file.read(4)[:2] in (b"\x80\x02", b"PK")
+        start = file.read(9)
+    header = start[8:] == b"{"  # of safetensors, after the length, which may look so
+    torch = start[:2] in (b"\x80\x02", b"PK") and not header
     state = load_torch(path) if torch else load(path)
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]  # a checkpoint, with epochs and accuracies

@@ -124,6 +124,12 @@ class VGG9(Module):
         """Scores."""
         return self.forward_with_features(x)[0]
 
+    @property
+    def feature_names(self) -> list[str]:
+        """Of the layers that make the maps, in order: "features.2", ..., the ReLUs."""
+        pools = (k for k, m in enumerate(self.features) if isinstance(m, MaxPool2d))
+        return [f"features.{k - 1}" for k in pools]
+
     def forward_with_features(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Scores, and the map in front of each pooling, in order."""
         maps = self.features(x)

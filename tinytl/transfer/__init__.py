@@ -3,12 +3,16 @@
 meta       what, where and which: the meta-networks
 matching   the matching loss, and the target with its matching branch
 l2t        L2T: one training step of UFM, L2T-ww and L2T-www
+settings   what a run is; curves: what its epochs tell; modes: looking at a network
+training   Run: a whole run, resumable
 """
 
+from .curves import Epoch
 from .l2t import L2T, StepReport
 from .matching import MetaNetworks, Student, Weights, matching_loss
 from .meta import What, Where, Which
-from .training import METHODS, Epoch, Run, Settings, generators
+from .settings import METHODS, Settings, generators
+from .training import Run
 
 __all__ = [
     "L2T",

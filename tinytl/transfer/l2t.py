@@ -31,7 +31,8 @@ beta, momentum and weight decay in the trial where the algorithm has none
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -39,12 +40,14 @@ import numpy as np
 
 from .. import functional as F
 from ..bilevel import (
+    METHODS,
     Hypergradient,
     VirtualStatistics,
     hypergradient,
     replay,
     sgd_settings,
 )
+from ..bilevel.estimate import find_estimator
 from ..bilevel.replay import POLICIES
 from ..bilevel.snapshot import generators_of
 from ..graph import no_grad
@@ -63,8 +66,11 @@ from .matching import (
     resized,
     weighted_distance,
 )
+from .modes import evaluating
 
 VIRTUAL = ("official", "paper")
+RESIZE = ("bilinear", "area")
+BLIND = ("one_step", "implicit")  # to trial steps before the last, which has no L
 
 
 @dataclass(frozen=True)
@@ -116,17 +122,22 @@ class L2T:
         source: pretrained network with ``forward_with_features(x) -> (scores, maps)``.
             It is put in eval mode and never changes.
         target: network to train, likewise.
-        pairs: (source map, target map) indices; none for training from scratch.
+        pairs: (source map, target map), as indices from 0 or by the names that the
+            networks list as ``feature_names``; none for training from scratch. A target
+            parameter that does not require a gradient is left as it is.
         what: learn omega.
         where: learn lambda.
         which: learn gamma from "map", "pooled" or "pooled-map"; None: gamma = 1.
         image: (C, H, W) of the images, to find the sizes of the maps.
         scale: "raw", "unit" or "flat", see ``matching.factors``.
+        resize: how source maps get their target's size, see ``matching.resized``.
         beta: weight of the matching loss; 0 trains from scratch.
         steps: T.
         virtual: "official" or "paper", see above.
         bn_virtual: "official", "restore" or "freeze", see above.
-        method: how hypergradients are computed, see ``bilevel.hypergradient``.
+        method: how hypergradients are computed, see ``bilevel.hypergradient``; not by
+            "one_step" and "implicit", which see nothing of a trial's matching steps.
+        method_options: of the method, such as {"eps": 1e-3} for "finite".
         graphs: how many of the trial's last steps keep their graph, for "reverse": None
             for all, the fastest; 1 takes the least memory, and 2 hardly more.
         lr: rate of theta; set ``sgd.param_groups[0]["lr"]``, or use a schedule.
@@ -151,18 +162,20 @@ class L2T:
         self,
         source: Any,
         target: Any,
-        pairs: Sequence[Pair],
+        pairs: Sequence[tuple[int | str, int | str]],
         *,
         what: bool = True,
         where: bool = True,
         which: str | None = None,
         image: tuple[int, int, int] = (3, 32, 32),
         scale: str = "raw",
+        resize: str = "bilinear",
         beta: float = 0.5,
         steps: int = 2,
         virtual: str = "official",
         bn_virtual: str = "official",
         method: str = "reverse",
+        method_options: Mapping[str, Any] | None = None,
         graphs: int | None = 2,
         lr: float = 0.1,
         momentum: float = 0.9,
@@ -173,23 +186,21 @@ class L2T:
         generator: np.random.Generator | None = None,
     ):
         self.source = source.eval()
-        self.pairs = tuple(pairs) if beta else ()
-        self.scale, self.beta, self.steps = scale, beta, steps
-        self.virtual, self.bn_virtual = virtual, bn_virtual
-        self.method, self.graphs = method, graphs
+        self.pairs = indices(pairs, source, target) if beta else ()
+        self.scale, self.resize, self.beta, self.steps = scale, resize, beta, steps
+        self.virtual, self.bn_virtual, self.method = virtual, bn_virtual, method
+        usual = {"graphs": graphs} if method == "reverse" else {}
+        self.method_options = {**usual, **(method_options or {})}
         theirs, ours = _shapes(source, target, image)
         _check(self, len(theirs), len(ours))
         self.sizes = [ours[n][1:] for _, n in self.pairs]
-        random: dict[str, Any] = {
-            "generator": generator,
-            "dtype": next(target.parameters()).dtype.type,
-        }
-        shapes = [theirs[m] for m, _ in self.pairs]
-        learned: dict[str, Any] = {"what": what, "where": where, "which": which}
-        self.meta = MetaNetworks(shapes, **learned, **random)
+        random: dict[str, Any] = {"generator": generator, "dtype": _dtype(target)}
+        seen = [theirs[m] for m, _ in self.pairs]
+        self.meta = MetaNetworks(seen, what=what, where=where, which=which, **random)
         channels = [(theirs[m][0], ours[n][0]) for m, n in self.pairs]
         self.student = Student(target, self.pairs, channels, **random)
-        theta, phi = self.student.parameters(), [*self.meta.parameters()] * learn
+        self.names, theta = _trained(self.student)
+        phi = [*self.meta.parameters()] * learn
         self.sgd = SGD(theta, lr, momentum, weight_decay=weight_decay)
         self.adam = Adam(phi, meta_lr, weight_decay=meta_weight_decay) if phi else None
 
@@ -225,7 +236,7 @@ class L2T:
         with no_grad():
             _, theirs = self.source.forward_with_features(images)
             maps = [theirs[m] for m, _ in self.pairs]
-            source = resized(maps, self.sizes)
+            source = resized(maps, self.sizes, self.resize)
         weights = [learnable(by) for by in self.meta(maps)]
         each = factors(weights, self.sizes, self.scale)
         return *joined(self.pairs, source, each), weights
@@ -245,19 +256,19 @@ class L2T:
             fixed = [Factors(*(w.detach() for w in one.tensors())) for one in by]
             matching = weighted_distance(matched, source, fixed)
             losses |= {"loss": own + self.beta * matching, "matching": matching}
-        self.sgd.step(grad(losses["loss"], list(self.student.parameters())))
+        theta = self.sgd.param_groups[0]["params"]
+        self.sgd.step(grad(losses["loss"], theta, allow_unused=True))
         return StepReport({k: x.detach() for k, x in losses.items()}, weights)
 
     def _trial(
         self, images: Tensor, labels: Tensor, source: list[Tensor], by: list[Factors]
     ) -> Hypergradient:
         """dF/d(factors) and F; the student is left as it was, statistics apart."""
-        names = [name for name, _ in self.student.named_parameters()]
         by_paper = self.virtual == "paper"
         factor = 1.0 if by_paper else self.beta
 
         def run(theta: list[Tensor], match: bool) -> tuple[Tensor, list[Tensor]]:
-            named = dict(zip(names, theta, strict=True))
+            named = dict(zip(self.names, theta, strict=True))
             options = {"joined": True, "match": match}
             return functional_call(self.student, named, images, options)
 
@@ -275,8 +286,6 @@ class L2T:
         step = sgd_settings(self.sgd)
         if by_paper:
             step |= {"momentum": 0.0, "weight_decay": 0.0, "velocity": None}
-        if self.method == "reverse":
-            step |= {"graphs": self.graphs}
         with VirtualStatistics(self.student, bn_virtual=self.bn_virtual) as virtual:
             below, above = virtual(inner), virtual(outer)
             if generators_of(self.student):  # dropout: the same masks at every pass
@@ -288,6 +297,7 @@ class L2T:
                 steps=self.steps + 1,
                 method=self.method,
                 **step,
+                **self.method_options,
             )
 
 
@@ -298,13 +308,55 @@ def learnable(by: Weights) -> Weights:
     )
 
 
+def indices(
+    pairs: Sequence[tuple[int | str, int | str]], source: Any, target: Any
+) -> tuple[Pair, ...]:
+    """The pairs as indices of the networks' lists of maps.
+
+    Raises:
+        ValueError: a network lists no such name; the message says which it has.
+    """
+
+    def index(network: Any, given: int | str) -> int:
+        if not isinstance(given, str):
+            return given
+        names = list(getattr(network, "feature_names", []))
+        if given not in names:
+            kind = type(network).__name__
+            raise ValueError(f"L2T: {kind} lists no map {given!r}, but {names}")
+        return names.index(given)
+
+    return tuple((index(source, m), index(target, n)) for m, n in pairs)
+
+
+def _dtype(network: Any) -> Any:
+    return next(network.parameters()).dtype.type
+
+
+def _trained(student: Student) -> tuple[list[str], list[Tensor]]:
+    """Names and Tensors of theta: what does not require a gradient is left alone."""
+    named = [(k, p) for k, p in student.named_parameters() if p.requires_grad]
+    return [name for name, _ in named], [p for _, p in named]
+
+
 def _check(l2t: L2T, theirs: int, ours: int) -> None:
-    options = {"virtual": VIRTUAL, "bn_virtual": POLICIES, "scale": SCALES}
+    options = {
+        "virtual": VIRTUAL,
+        "bn_virtual": POLICIES,
+        "scale": SCALES,
+        "resize": RESIZE,
+        "method": [name for name in METHODS if name not in BLIND],
+    }
     for name, known in options.items():
         if getattr(l2t, name) not in known:
             raise ValueError(
                 f"L2T: {name} must be in {known}, got {getattr(l2t, name)!r}"
             )
+    if not isinstance(l2t.steps, int) or l2t.steps < 0:
+        raise ValueError(f"L2T: steps must be an integer >= 0, got {l2t.steps!r}")
+    if not (math.isfinite(l2t.beta) and l2t.beta >= 0):
+        raise ValueError(f"L2T: beta must be finite and >= 0, got {l2t.beta!r}")
+    find_estimator(l2t.method, l2t.method_options)
     for m, n in l2t.pairs:
         if not (0 <= m < theirs and 0 <= n < ours):
             raise ValueError(
@@ -316,13 +368,10 @@ def _check(l2t: L2T, theirs: int, ours: int) -> None:
 def _shapes(source: Any, target: Any, image: tuple[int, int, int]) -> list[Any]:
     """(C, H, W) of every map of both networks; nothing in them changes."""
     found = []
-    dtype = next(target.parameters()).dtype
-    blank = Tensor(np.zeros((1, *image), dtype))
-    for network in (source, target):
-        training = network.training
-        image_there = blank.to(next(network.parameters()).device)
-        with no_grad():
-            _, maps = network.eval().forward_with_features(image_there)
-        network.train(training)
-        found.append([s.shape[1:] for s in maps])
+    blank = Tensor(np.zeros((1, *image), _dtype(target)))
+    with evaluating(source, target):
+        for network in (source, target):
+            place = next(network.parameters()).device
+            _, maps = network.forward_with_features(blank.to(place))
+            found.append([s.shape[1:] for s in maps])
     return found

@@ -194,10 +194,22 @@ def by_target(pairs: Sequence[Pair]) -> dict[int, list[int]]:
     return found
 
 
-def resized(maps: Sequence[Tensor], sizes: Sequence[tuple[int, int]]) -> list[Tensor]:
-    """Source maps in their targets' sizes: bilinear, corners not aligned."""
+def resized(
+    maps: Sequence[Tensor],
+    sizes: Sequence[tuple[int, int]],
+    mode: str = "bilinear",
+) -> list[Tensor]:
+    """Source maps in their targets' sizes.
+
+    Args:
+        maps: S^m(x), one for each pair.
+        sizes: (H, W) of the target's maps.
+        mode: "bilinear", corners not aligned, as published: from 16 x 16 to 2 x 2 it
+            looks at 16 of the 256 pixels; or "area", the mean over the target's cell,
+            which looks at all.
+    """
     return [
-        s if s.shape[2:] == size else F.interpolate(s, size, mode="bilinear")
+        s if s.shape[2:] == size else F.interpolate(s, size, mode=mode)
         for s, size in zip(maps, sizes, strict=True)
     ]
 

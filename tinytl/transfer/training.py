@@ -1,8 +1,8 @@
 """A whole run: method, few-shot subset, schedule, checkpoints, one result.
 
     scratch    the target alone
-    finetune   the target starts from weights of its own kind, and trains as from
-    scratch ufm        feature matching with constant weights
+    finetune   likewise, from weights of its own kind
+    ufm        feature matching with constant weights
     l2t-ww     what and where are learned
     l2t-www    what, where and which are learned
 
@@ -14,131 +14,30 @@ same target network.
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import json
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tinytl_kernels import Array
 
+from ..bilevel import Snapshot
 from ..data import batches, imagenet_scale, random_crop_flip
 from ..devices import device as Device
-from ..graph import no_grad
 from ..nn import Module
 from ..persistence import load_checkpoint, save_checkpoint
 from ..tensor import Tensor
-from .l2t import L2T, StepReport
-from .matching import Pair, Weights
+from .curves import Epoch, Steps
+from .l2t import L2T
+from .modes import evaluating
+from .settings import METHODS, Settings
 
-METHODS: dict[str, dict[str, Any]] = {
-    "scratch": {"beta": 0.0},
-    "finetune": {"beta": 0.0},
-    "ufm": {"what": False, "where": False},
-    "l2t-ww": {},
-    "l2t-www": {"which": "map"},
-}
-COSINE = ("start", "end")
 Tick = Callable[["Epoch"], None]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """All that a run depends on besides the networks and the images.
-
-    Attributes:
-        method: one of ``METHODS``.
-        epochs: passes over the training images.
-        batch_size: images a step; the last batch of an epoch may be smaller.
-        lr: rate at the start; it falls along a half cosine.
-        momentum: of theta.
-        weight_decay: of theta.
-        cosine: epoch e has the rate of "start", lr/2 (1 + cos(pi e / epochs)), as the
-            paper ran it; or of "end", that of e + 1, as later versions of PyTorch run
-            the published code: its last epoch has rate 0.
-        seed: of everything random.
-        augment: move by up to 4 pixels and mirror.
-        options: more arguments of ``L2T``, taking the place of the method's.
-    """
-
-    method: str
-    epochs: int = 200
-    batch_size: int = 128
-    lr: float = 0.1
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    cosine: str = "start"
-    seed: int = 0
-    augment: bool = True
-    options: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ValueError(f"method must be in {list(METHODS)}, got {self.method!r}")
-        if self.cosine not in COSINE:
-            raise ValueError(f"cosine must be in {COSINE}, got {self.cosine!r}")
-        if self.epochs < 1 or self.batch_size < 1:
-            raise ValueError(
-                f"epochs and batch_size must be positive, got {self.epochs} and "
-                f"{self.batch_size}"
-            )
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """What an epoch has to tell.
-
-    Attributes:
-        number: from 0.
-        lr: rate.
-        loss: mean over the steps, as are the next two.
-        cross_entropy: part of the loss.
-        outer: the loss that the meta-networks make small; None without them.
-        lambdas: mean weight of each pair, in order; empty without pairs.
-        accuracy: on the test images, if it was measured after this epoch.
-        peaks: C max_c omega_c of each pair, mean over the images: 1 if all channels
-            count alike, C if one counts alone.
-        gammas: mean of each pair's gamma; empty without them, as the next.
-        uneven: standard deviation over gamma's nine places by their mean, mean over
-            images and channels: 0 if all places count alike.
-    """
-
-    number: int
-    lr: float
-    loss: float
-    cross_entropy: float
-    outer: float | None
-    lambdas: list[float]
-    accuracy: float | None = None
-    peaks: list[float] = field(default_factory=list)
-    gammas: list[float] = field(default_factory=list)
-    uneven: list[float] = field(default_factory=list)
-
-
-def summary(weights: Sequence[Weights]) -> dict[str, list[Array]]:
-    """lambdas, peaks, gammas and uneven of ``Epoch`` for one batch's weights.
-
-    Single values, left where they were computed: ``float`` of one waits for a GPU.
-    """
-    gammas = [w.gamma.data for w in weights if w.gamma is not None]
-    return {
-        "lambdas": [w.lambda_.data.mean() for w in weights],
-        "peaks": [
-            w.omega.data.max(1).mean().astype(np.float64) * w.omega.shape[1]
-            for w in weights
-        ],
-        "gammas": [gamma.mean() for gamma in gammas],
-        "uneven": [(gamma.std((2, 3)) / gamma.mean((2, 3))).mean() for gamma in gammas],
-    }
-
-
-def generators(seed: int) -> dict[str, np.random.Generator]:
-    """Independent sources for "subset", "target", "meta", "order" and "augment"."""
-    names = ("subset", "target", "meta", "order", "augment")
-    children = np.random.SeedSequence(seed).spawn(len(names))
-    return {k: np.random.default_rng(s) for k, s in zip(names, children, strict=True)}
 
 
 class Run:
@@ -147,12 +46,21 @@ class Run:
     Args:
         settings: what to do.
         source: the source network; not used by scratch and finetune.
-        target: the target network, at its initial values.
-        pairs: which maps are matched.
+        target: the target network, at its initial values. Each epoch begins with all
+            of it in training mode.
+        pairs: which maps are matched, as in ``L2T``.
         images: training images (N, 3, H, W) uint8.
         labels: (N,) int64.
         random: as ``generators`` makes them; "order", "augment" and "meta" are used.
         device: where it is computed, "cpu" or "cuda"; may be another after a stop.
+        versions: what computes; kept in checkpoints, to tell who made which part.
+
+    Attributes:
+        configuration: all arguments of ``L2T`` with their values, those by default,
+            too; of JSON's types.
+        given: digests of the images, the labels, the pairs and, where it is used, the
+            source network: what a checkpoint must agree with, besides the settings.
+        versions: those that the run was made with, in order.
     """
 
     def __init__(
@@ -160,27 +68,30 @@ class Run:
         settings: Settings,
         source: Module,
         target: Module,
-        pairs: Sequence[Pair],
+        pairs: Sequence[tuple[int | str, int | str]],
         images: np.ndarray,
         labels: np.ndarray,
         random: dict[str, np.random.Generator],
         device: str = "cpu",
+        versions: Mapping[str, Any] | None = None,
     ):
         self.settings = settings
+        self.versions = [dict(versions or {})]
         self.images, self.labels = images, labels
         self.random = {k: random[k] for k in ("order", "augment")}
         self.epochs: list[Epoch] = []
-        self.l2t = L2T(
-            source,
-            target,
-            pairs,
-            image=images.shape[1:],
-            lr=settings.lr,
-            momentum=settings.momentum,
-            weight_decay=settings.weight_decay,
-            generator=random["meta"],
-            **{**METHODS[settings.method], **settings.options},
-        ).to(device)
+        options: dict[str, Any] = {
+            "image": images.shape[1:],
+            "lr": settings.lr,
+            "momentum": settings.momentum,
+            "weight_decay": settings.weight_decay,
+            **METHODS[settings.method],
+            **settings.options,
+        }
+        self.configuration = _configuration(pairs, options)
+        self.l2t = L2T(source, target, pairs, generator=random["meta"], **options)
+        self.given = _digests(images, labels, self.l2t)
+        self.l2t.to(device)
 
     def train(
         self,
@@ -195,18 +106,27 @@ class Run:
             test: images and labels for the accuracy, which nothing else looks at.
             every: measure and keep a checkpoint after so many epochs, and at the end.
             checkpoint: file to resume from if it exists, and to write; None for none.
+                A run that has epochs already goes on from where it is.
             tick: told about each epoch, for a progress bar.
+
+        After Ctrl-C, or an error, the run is where its last whole epoch ended; a call
+        of this method goes on from there. Ctrl-C keeps a checkpoint of it, too.
         """
-        if checkpoint is not None and checkpoint.exists():
+        if checkpoint is not None and checkpoint.exists() and not self.epochs:
             self.resume(checkpoint)
-        while len(self.epochs) < self.settings.epochs:
-            number = len(self.epochs) + 1
-            pause = number % every == 0 or number == self.settings.epochs
-            self.epochs.append(self._epoch(test if pause else None))
-            if pause and checkpoint is not None:
+        try:
+            while len(self.epochs) < self.settings.epochs:
+                number = len(self.epochs) + 1
+                pause = number % every == 0 or number == self.settings.epochs
+                self.epochs.append(self._whole_epoch(test if pause else None))
+                if pause and checkpoint is not None:
+                    self.save(checkpoint)
+                if tick is not None:
+                    tick(self.epochs[-1])
+        except KeyboardInterrupt:
+            if checkpoint is not None and self.epochs:
                 self.save(checkpoint)
-            if tick is not None:
-                tick(self.epochs[-1])
+            raise
         return self.epochs
 
     def rate(self, number: int) -> float:
@@ -216,12 +136,27 @@ class Run:
             self.settings.lr / 2 * (1 + math.cos(math.pi * turn / self.settings.epochs))
         )
 
+    def _whole_epoch(self, test: tuple[np.ndarray, np.ndarray] | None) -> Epoch:
+        """An epoch, or none of it: what stops it leaves things as they were."""
+        everything = [
+            Snapshot.take(self._everything(), generators=self.random.values()),
+            *(Snapshot.take(optimizer=each) for each in self._optimizers().values()),
+        ]
+        try:
+            return self._epoch(test)
+        except BaseException:
+            for part in everything:
+                part.restore()
+            raise
+
     def _epoch(self, test: tuple[np.ndarray, np.ndarray] | None) -> Epoch:
         settings, number = self.settings, len(self.epochs)
         self.l2t.sgd.param_groups[0]["lr"] = self.rate(number)
         self.l2t.student.train()
         place = device_of(self.l2t.student)
-        reports, summaries = [], []
+        adam = self.l2t.adam
+        decay = adam.param_groups[0]["weight_decay"] if adam else 0.0
+        steps = Steps(self.l2t.meta, decay)
         for index in batches(
             len(self.images), settings.batch_size, self.random["order"]
         ):
@@ -229,24 +164,9 @@ class Run:
             if settings.augment:
                 chosen = random_crop_flip(chosen, self.random["augment"])
             x = Tensor(imagenet_scale(chosen)).to(place)
-            report = self.l2t.step(x, Tensor(self.labels[index]).to(place))
-            summaries.append(summary(report.weights))
-            reports.append(StepReport(report.losses))  # the rest is large
-        outer = [r.outer for r in reports if r.outer is not None]
-        return Epoch(
-            number,
-            self.rate(number),
-            _mean(reports, "loss"),
-            _mean(reports, "cross_entropy"),
-            float(np.mean(outer)) if outer else None,
-            accuracy=None if test is None else accuracy(self.l2t.student.target, *test),
-            **{
-                name: np.mean(
-                    [[float(x) for x in one[name]] for one in summaries], axis=0
-                ).tolist()
-                for name in summaries[0]
-            },
-        )
+            steps.add(self.l2t.step(x, Tensor(self.labels[index]).to(place)))
+        right = None if test is None else accuracy(self.l2t.student.target, *test)
+        return steps.epoch(number, self.rate(number), right)
 
     # -- stopping and going on
     # -----------------------------------------------------------
@@ -260,6 +180,8 @@ class Run:
             generator=self.random,
             extra={
                 "settings": asdict(self.settings),
+                "given": self.given,
+                "versions": self.versions,
                 "epochs": [asdict(epoch) for epoch in self.epochs],
             },
         )
@@ -276,6 +198,13 @@ class Run:
                 f"{path} is of a run with other settings: {kept['settings']}; use "
                 "another file, or delete this one"
             )
+        given = kept.get("given", {})
+        others = [k for k, digest in self.given.items() if given.get(k) != digest]
+        if others:
+            raise ValueError(
+                f"{path} is of a run with other {', '.join(others)}; use another file, "
+                "or delete this one"
+            )
         extra = load_checkpoint(
             path,
             model=self._everything(),
@@ -283,6 +212,8 @@ class Run:
             generator=self.random,
         )
         self.epochs = [Epoch(**epoch) for epoch in extra["epochs"]]
+        now = self.versions[-1]
+        self.versions = [one for one in extra["versions"] if one != now] + [now]
 
     def _everything(self) -> Module:
         both = Module()
@@ -294,8 +225,31 @@ class Run:
         return {name: each for name, each in both.items() if each is not None}
 
 
-def _mean(reports: Sequence[StepReport], name: str) -> float:
-    return float(np.mean([getattr(report, name) for report in reports]))
+def _configuration(pairs: Sequence[Any], options: dict[str, Any]) -> dict[str, Any]:
+    """All arguments of L2T but the networks and the generator, as JSON has them."""
+    bound = inspect.signature(L2T).bind(None, None, list(pairs), **options)
+    bound.apply_defaults()
+    left_out = ("source", "target", "generator")
+    values = {k: v for k, v in bound.arguments.items() if k not in left_out}
+    plain: dict[str, Any] = json.loads(json.dumps(values))
+    return plain
+
+
+def _digests(images: np.ndarray, labels: np.ndarray, l2t: L2T) -> dict[str, str]:
+    arrays = {"images": [images], "labels": [labels], "pairs": [np.array(l2t.pairs)]}
+    if l2t.pairs:
+        state = sorted(l2t.source.state_dict().items())
+        arrays["source network"] = [value.numpy() for _, value in state]
+    return {name: _digest(each) for name, each in arrays.items()}
+
+
+def _digest(arrays: Sequence[np.ndarray]) -> str:
+    """16 hexadecimal digits of the SHA-256 of shapes, dtypes and values."""
+    digest = hashlib.sha256()
+    for x in arrays:
+        digest.update(f"{x.dtype}{x.shape}".encode())
+        digest.update(np.ascontiguousarray(x).data)
+    return digest.hexdigest()[:16]
 
 
 def device_of(network: Module) -> Device:
@@ -322,15 +276,11 @@ def accuracy(
         batch_size: how many at a time.
         prepare: from images to what the network takes; uint8 to ImageNet's scale.
     """
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
     place = device_of(network)
     right: Array | int = 0
-    with no_grad():
+    with evaluating(network):
         for index in batches(len(images), batch_size):
             scores = network(Tensor(prepare(images[index])).to(place)).data
             expected = Tensor(labels[index]).to(place).data
             right = right + (scores.argmax(axis=1) == expected).sum()
-    for module, training in modes:
-        module.training = training
     return int(right) / len(images)

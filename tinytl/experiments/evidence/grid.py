@@ -26,6 +26,7 @@ from .one import unfinished
 from .plan import Job
 
 Message = tuple[Job, dict[str, Any]]
+TASK = ("data", "per_class", "target", "width")  # what a job fixes of its task
 FORMAT = "{percentage:5.1f} % |{bar}| {elapsed} gone, {remaining} left{postfix}"
 
 
@@ -165,7 +166,9 @@ def stored(job: Job, folder: Path) -> dict[str, Any] | None:
     except ValueError:
         raise ValueError(f"{path} is damaged; delete it") from None
     wanted = json.loads(json.dumps(asdict(job.settings())))
-    if result.get("settings") != wanted:
+    task = {k: v for k, v in asdict(job.task("", "")).items() if k in TASK}
+    found = {k: result.get("task", {}).get(k) for k in TASK}
+    if (result.get("settings"), found) != (wanted, task):
         raise ValueError(
             f"{path} is of a run with other settings; use another folder for results"
         )

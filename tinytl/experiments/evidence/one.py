@@ -81,6 +81,7 @@ def thinned(job: Job, document: dict[str, Any]) -> dict[str, Any]:
         "task": task,
         "settings": document["settings"],
         "versions": document["versions"],
+        "earlier": document["earlier"],
         "images": document["images"],
         "final": accuracy[-1],
         "best": max(accuracy),

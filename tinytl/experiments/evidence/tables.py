@@ -174,8 +174,8 @@ def runs_made(groups: dict[tuple[str, int], Group]) -> str:
             names[1],
             f"{hours:.1f}",
         ])  # fmt: skip
-        for r in runs:
-            v = r["versions"]
+        made = [v for r in runs for v in (*r.get("earlier", []), r["versions"])]
+        for v in made:
             versions.add(
                 f"tinytl {v['tinytl']} (files {v['package']}), NumPy {v['numpy']}, "
                 f"kernels {v['kernels']}"
