@@ -525,6 +525,7 @@ NAMES = [
     "c:file",
     "x" * 300,
     "a/" + "y" * 256,
+    "/".join(["z" * 99] * 50),
 ]
 SPECIALS = {
     "symbolic link": special("link", tarfile.SYMTYPE, "/etc"),

@@ -124,6 +124,11 @@ def test_finished_runs_are_read_and_others_are_not_mistaken_for_them(files, tmp_
     assert path.stat().st_mtime_ns == before
     with pytest.raises(ValueError, match="a run with other settings"):
         grid.run(small(["scratch"], epochs=2), tmp_path, *files, progress=False)
+    other = json.loads(path.read_text())
+    other["task"]["per_class"] += 1
+    path.write_text(json.dumps(other))
+    with pytest.raises(ValueError, match="a run with other settings"):
+        grid.run(jobs, tmp_path, *files, progress=False)
     path.write_text("{")
     with pytest.raises(ValueError, match="is damaged"):
         grid.run(jobs, tmp_path, *files, progress=False)

@@ -200,3 +200,20 @@ def test_source_that_is_another_network(published, tmp_path):
         load_source(path)
     with pytest.raises(FileNotFoundError):
         load_source(tmp_path / "absent.pt")
+
+
+@pytest.mark.parametrize("start", [b"PK", b"\x80\x02"])
+def test_a_file_is_known_by_more_than_its_first_bytes(tmp_path, start):
+    """The length of a safetensors header can look like the start of another format."""
+    net = resnet32(3, generator=np.random.default_rng(0))
+    path = tmp_path / "source"
+    save(net.state_dict(), path)
+    whole = path.read_bytes()
+    length = int.from_bytes(whole[:8], "little")
+    header, tensors = whole[8 : 8 + length], whole[8 + length :]
+    wanted = int.from_bytes(start + b"\x01", "little")
+    padded = header.ljust(wanted)
+    path.write_bytes(len(padded).to_bytes(8, "little") + padded + tensors)
+    assert path.read_bytes().startswith(start)
+    found, _ = load_source(path)
+    assert np.array_equal(found.fc.weight.data, net.fc.weight.data)
