@@ -1,5 +1,8 @@
 """L2T: identities between the methods, and the published iteration digit by digit."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +15,7 @@ from reference.torch import networks as nets
 from tinytl import Tensor, grad, nn
 from tinytl.bilevel import sgd_settings
 from tinytl.forward import pushed
-from tinytl.models import VGG9, ResNet
+from tinytl.models import VGG9, ResNet, resnet32
 from tinytl.optim import SGD
 from tinytl.transfer import L2T, matching_loss
 from tinytl.transfer.matching import (
@@ -408,7 +411,6 @@ def test_the_source_never_changes():
 def test_parameter_counts_of_the_documents():
     rng = np.random.default_rng(0)
     pairs = [(m, n) for m in (4, 9, 14) for n in range(5)]
-    from tinytl.models import resnet32
 
     def count(module):
         return sum(p.numel() for p in module.parameters())
@@ -575,3 +577,20 @@ def test_dropout_in_the_target_draws_its_masks_once_a_pass():
         found.append(np.concatenate([g.data.ravel() for g in report.hypergradient]))
     assert np.abs(found[0]).max() > 0
     assert relative(*found) < 1e-9
+
+
+def test_the_example_on_the_page_runs():
+    page = Path(__file__).parents[1] / "docs" / "bilevel.md"
+    (code,) = re.findall(r"```python\n(l2t = .*?)```", page.read_text(), re.S)
+    rng = np.random.default_rng(0)
+    images = Tensor(rng.standard_normal((2, 3, 32, 32)).astype(np.float32))
+    names = {
+        "L2T": L2T,
+        "source": resnet32(4, generator=rng),
+        "target": VGG9(3, width=2, generator=rng),
+        "images": images,
+        "labels": Tensor(np.array([0, 2])),
+    }
+    exec(code, names)
+    assert names["l2t"].pairs == ((14, 4), (9, 2))
+    assert np.isfinite(names["report"].loss)
