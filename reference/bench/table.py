@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import startup
-from .rows import AS_INSTALLED, BY_MEAN, GOALS
+from .rows import AS_INSTALLED, BY_MEAN, GOALS, MEMORY
 
 Result = dict[str, Any]
 Cells = list[str]
@@ -65,11 +65,16 @@ def fraction(row: Result, library: str, limit: dict[str, float]) -> float:
     return float("nan")
 
 
+def peak(row: Result, library: str) -> float:
+    """Growth of memory at the peak, in MB, of the library's fastest variant."""
+    name = fastest(row, library)
+    return float(row["variants"][name]["peak_mb"]) if name else float("nan")
+
+
 def cells(row: Result, limit: dict[str, float]) -> Cells:
     """One line of the table; memory is that of the fastest variant of each."""
     found = row["variants"]
-    best = [fastest(row, library) for library in ("tinytl", THEIRS)]
-    memory = [found[name]["peak_mb"] if name else np.nan for name in best]
+    memory = [peak(row, library) for library in ("tinytl", THEIRS)]
     ours = [found[name]["error"] for name in found if name in OURS]
     return [
         f"{row['group']}: {row['name']}",
@@ -114,6 +119,9 @@ def goals(rows: list[Result]) -> list[Cells]:
                 installed = ratio(row, THEIRS)
                 wanted = AS_INSTALLED[group]
                 found.append(_goal(f"{name}, as installed", installed, wanted))
+            if group in MEMORY:
+                less = peak(row, THEIRS) / peak(row, "tinytl")
+                found.append(_goal(f"{name}, peak memory", less, MEMORY[group]))
     return found
 
 
