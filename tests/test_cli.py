@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tinytl_kernels.threads as pool
 
 import tinytl
 from tinytl import cli
@@ -64,6 +65,8 @@ def test_info_imports_nothing_heavy():
 @pytest.mark.parametrize("threads", ["3", None])
 def test_threads_are_told_with_and_without_threadpoolctl(monkeypatch, threads):
     monkeypatch.setattr(cli.importlib.util, "find_spec", lambda name: None)
+    asked_anew = pool._from_outside.__wrapped__  # nothing is kept for other tests
+    monkeypatch.setattr(pool, "_from_outside", asked_anew)
     for name in cli.THREADS:
         monkeypatch.delenv(name, raising=False)
     if threads:
