@@ -13,7 +13,7 @@ import numpy as np
 
 LINE = 64  # bytes
 SMALL = 1 << 17  # bytes
-STREAMED = 40 << 20  # bytes of a result that pays to be written past the caches
+STREAMED = 40 << 20  # bytes read and written; above, a result goes past the caches
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc: malloc.h
 KEEP = 2**31 - 1  # bytes; the largest value that mallopt takes
 

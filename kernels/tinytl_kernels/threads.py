@@ -109,8 +109,8 @@ def run(
 ) -> None:
     """Call ``kernel(first, last, *args)`` on slices that together cover range(count).
 
-    One slice for each thread, the first on the calling one. Slices depend on `count`
-    and on the number of threads alone, so that a run can be repeated bit for bit.
+    One slice for each thread, the first on the calling one. Slices depend on `count`,
+    `work` and the number of threads alone: a run can be repeated bit for bit.
 
     Args:
         kernel: a compiled function that releases Python's lock.

@@ -34,7 +34,6 @@ Array = np.ndarray
 LANES = 256  # numbers in a row, channels last
 SUMMED = 64  # the same for sums, which then read one number after another
 SMALL = 1 << 14  # numbers that NumPy adds to before a compiled loop has started
-FAR = 4  # deviations; 16 of 17 parts of the squares then cancel
 PLANE = 32  # values below which a plane is too short a loop
 
 
@@ -47,18 +46,20 @@ def moments(x: Array) -> tuple[Array, Array]:
     """
     start = x[0].T[(0,) * (x.ndim - 2)]
     start = np.where(np.isfinite(start), start, x.dtype.type(0))
-    mean, variance = _moments_from(start, x)
-    far = abs(mean - start) > FAR * np.sqrt(variance)
-    return (
-        _moments_from(np.where(far, mean, start), x) if far.any() else (mean, variance)
-    )
+    mean, variance, far = _moments_from(start, x)
+    if far:
+        start = np.where(np.isfinite(mean), mean, start)
+        mean, variance, _ = _moments_from(start, x)
+    return mean, variance
 
 
-def _moments_from(start: Array, x: Array) -> tuple[Array, Array]:
+def _moments_from(start: Array, x: Array) -> tuple[Array, Array, bool]:
+    """Mean, variance, and whether a mean is far from where it started."""
     sums = _sums("moments", 2, Line(start, start, start, False), x)
     mean, variance = np.empty_like(start), np.empty_like(start)
-    norm_lanes.mean_and_variance(sums, x.size // x.shape[1], start, mean, variance)
-    return mean, variance
+    count = x.size // x.shape[1]
+    far = norm_lanes.mean_and_variance(sums, count, start, mean, variance)
+    return mean, variance, far
 
 
 def line(x: Array, by: Line) -> Array:

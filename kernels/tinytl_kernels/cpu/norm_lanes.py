@@ -14,6 +14,7 @@ from .simd import load, store, zero
 CHUNKS = 32  # partial sums of a channel
 TOGETHER = 1 << 14  # numbers of some rows that are added up in the dtype of x
 UNROLLED = 4
+FAR = 16  # times the variance: of 17 parts of the squares, 16 cancel
 
 
 @as_written
@@ -126,11 +127,17 @@ def add_up(totals, sums):  # type: ignore[no-untyped-def]
 
 @as_written
 def mean_and_variance(sums, count, start, mean, variance):  # type: ignore[no-untyped-def]
-    """From the sums of x - start and of its square; NaN stays what it is."""
+    """From the sums of x - start and of its square; NaN stays what it is.
+
+    Returns whether a start was so far from the mean that digits have cancelled.
+    """
+    far = False
     for c in range(len(start)):
         away = sums[0, c] / count
         spread = sums[1, c] / count - away * away
         mean[c], variance[c] = away + start[c], 0 if spread < 0 else spread
+        far = far or away * away > FAR * spread
+    return far
 
 
 @inlined
