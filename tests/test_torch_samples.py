@@ -215,7 +215,8 @@ def test_dtypes(key):
     for dtype in (torch.float32, torch.int64, torch.bool):
         if dtype not in op.dtypes:
             continue
-        for sample in list(op.sample_inputs("cpu", dtype, requires_grad=False))[:30]:
+        samples = list(op.sample_inputs("cpu", dtype, requires_grad=False))
+        for sample in samples[:: len(samples) // 15 + 1]:  # thinned out evenly
             args, kwargs = neutral((sample.input, *sample.args)), neutral(sample.kwargs)
             if any(n == name and skip(args, kwargs) for n, skip, _ in LEFT_OUT):
                 continue

@@ -92,8 +92,10 @@ def test_a_resumed_run_is_bit_equal(method, tmp_path):
     assert again.epochs == whole.epochs
 
 
-@pytest.mark.parametrize("stopped_at", [1, 2])
-@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+@pytest.mark.parametrize(
+    ("error", "stopped_at"),
+    [(KeyboardInterrupt, 1), (KeyboardInterrupt, 2), (MemoryError, 2)],
+)
 def test_an_epoch_that_was_stopped_leaves_nothing(error, stopped_at, tmp_path):
     """Neither in the networks nor in the optimisers nor in what is drawn next."""
     whole = run()

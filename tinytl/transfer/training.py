@@ -168,8 +168,7 @@ class Run:
         right = None if test is None else accuracy(self.l2t.student.target, *test)
         return steps.epoch(number, self.rate(number), right)
 
-    # -- stopping and going on
-    # -----------------------------------------------------------
+    # -- stopping and going on ---------------------------------------------------------
 
     def save(self, path: Path) -> None:
         """Keep everything that the rest of the run depends on."""
