@@ -95,6 +95,24 @@ def test_the_field_is_the_slope_of_the_outer_loss(arm):
         assert slope == pytest.approx((ends[0] - ends[1]) / (2 * EPS), rel=1e-5)
 
 
+def test_the_field_has_the_maps_that_training_has():
+    """Resized by area where L2T is told so: cells' means."""
+    training, x, _, _ = trained("ww")
+    training.resize = "area"
+    found, _ = l2t.maps_and_weights(training, x)
+    _, maps = training.source.forward_with_features(x)
+    shrunk = 0
+    for source, (m, _), (h, w) in zip(
+        found, training.pairs, training.sizes, strict=True
+    ):
+        n, c, height, width = maps[m].shape
+        if height > h and height % h == width % w == 0:
+            cells = maps[m].data.reshape(n, c, h, height // h, w, width // w)
+            np.testing.assert_allclose(source.data, cells.mean((3, 5)), atol=1e-12)
+            shrunk += 1
+    assert shrunk
+
+
 def test_gradients_of_the_three_weights_are_sums_of_the_field():
     training, x, y, report = trained("www-map", meta_lr=0.0)
     fields = iter(report.fields)

@@ -131,7 +131,7 @@ def _transfer(options: argparse.Namespace) -> int:
         options.per_class,
         options.source_weights,
         options.target,
-        options.width or 64,
+        options.width or Task.width,
     )
     settings = Settings(
         options.method,

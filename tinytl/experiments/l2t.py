@@ -52,7 +52,7 @@ from ..nn import functional_call
 from ..optim import CosineAnnealingLR
 from ..tensor import Tensor
 from ..transfer import L2T, METHODS, StepReport, Weights, matching_loss
-from ..transfer.matching import resized, stretched
+from ..transfer.matching import stretched
 from .pretrain import ThreeBlocks, source_weights
 from .runner import Cell, Result, Settings, number
 from .training import Tick, accuracy, endless
@@ -232,9 +232,8 @@ def seen(l2t: L2T, images: Tensor) -> dict[str, Any]:
 def maps_and_weights(l2t: L2T, images: Tensor) -> tuple[list[Tensor], list[Weights]]:
     """The source's map of every pair in its target's size, and the pair's weights."""
     with no_grad():
-        _, theirs = l2t.source.forward_with_features(images)
-        maps = [theirs[m] for m, _ in l2t.pairs]
-        return resized(maps, l2t.sizes), l2t.meta(maps)
+        maps, source = l2t.source_maps(images)
+        return source, l2t.meta(maps)
 
 
 def pixel_field(l2t: L2T, images: Tensor, labels: Tensor) -> list[Tensor]:
@@ -261,10 +260,9 @@ def pixel_field(l2t: L2T, images: Tensor, labels: Tensor) -> list[Tensor]:
         Tensor(pixel_weight(by, s.shape[2:]), requires_grad=True)
         for by, s in zip(weights, source, strict=True)
     ]
-    names = [name for name, _ in l2t.student.named_parameters()]
 
     def run(theta: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        named = dict(zip(names, theta, strict=True))
+        named = dict(zip(l2t.names, theta, strict=True))
         return functional_call(l2t.student, named, images)
 
     def inner(theta: list[Tensor], w: list[Tensor], t: int) -> Tensor:
@@ -284,6 +282,7 @@ def pixel_field(l2t: L2T, images: Tensor, labels: Tensor) -> list[Tensor]:
             steps=l2t.steps + 1,
             method=l2t.method,
             **sgd_settings(l2t.sgd),
+            **l2t.method_options,
         )
     return list(found.gradients)
 

@@ -7,7 +7,6 @@ was stopped goes on bit by bit as if it had not been.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from ..data import ImageSet, cifar10, cifar100, few_shot, resize, stl10
 from ..models import VGG9, ResNet, load_source, resnet32
 from ..nn import Module
 from ..persistence import write_atomically
+from ..persistence.weights import safetensors
 from ..tensor import Tensor
 from ..transfer import Epoch, Run, Settings, generators
 from ..transfer.training import Tick
@@ -150,8 +150,7 @@ def _check_place(out: Path) -> None:
             f"there is no folder {out.parent} for the result {out.name}; make it, or "
             "choose another --out"
         )
-    if importlib.util.find_spec("safetensors") is None:
-        raise ImportError("checkpoints need safetensors: pip install 'tinytl[io]'")
+    safetensors()
 
 
 def _plain(value: Any) -> Any:

@@ -105,10 +105,10 @@ def write(
     state: Mapping[str, Any], path: str | os.PathLike[str], text: dict[str, str]
 ) -> None:
     """Write arrays and metadata, with a checksum of both."""
-    library = _safetensors()
+    library = safetensors()
     arrays = {name: _array(name, value) for name, value in state.items()}
     text = {**text, FORMAT: "1"}
-    text[DIGEST] = _digest(arrays, text)
+    text[DIGEST] = digest(arrays, text)
     write_atomically(path, _ordered(library.save(arrays, text)))
 
 
@@ -143,7 +143,7 @@ def _array(name: str, value: Any) -> Array:
 
 def read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, str]]:
     """Arrays and metadata of a file, checked; in one reading, so of one version."""
-    library = _safetensors()
+    library = safetensors()
     content = Path(path).read_bytes()
     try:
         arrays = library.load(content)
@@ -155,7 +155,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], dict[str, str]
             "Nothing was loaded; copy or make it again"
         ) from None
     signed = (FORMAT in text, DIGEST in text)
-    if any(signed) and not (all(signed) and text[DIGEST] == _digest(arrays, text)):
+    if any(signed) and not (all(signed) and text[DIGEST] == digest(arrays, text)):
         raise ValueError(
             f"{path} is damaged: its contents do not match its checksum. Nothing was "
             "loaded; copy or make it again"
@@ -174,9 +174,9 @@ def _usable(path: str | os.PathLike[str], name: str, array: Array) -> Array:
     return np.array(array)
 
 
-def _digest(arrays: Mapping[str, Array], text: Mapping[str, str]) -> str:
-    """SHA-256 of everything in a file but this number itself."""
-    told = sorted((k, v) for k, v in text.items() if k != DIGEST)
+def digest(arrays: Mapping[str, Array], text: Mapping[str, str] | None = None) -> str:
+    """SHA-256 of names, shapes, dtypes, values and text, but for this number itself."""
+    told = sorted((k, v) for k, v in (text or {}).items() if k != DIGEST)
     total = hashlib.sha256(json.dumps(told).encode())
     for name in sorted(arrays):
         array = arrays[name]
@@ -186,7 +186,8 @@ def _digest(arrays: Mapping[str, Array], text: Mapping[str, str]) -> str:
     return total.hexdigest()
 
 
-def _safetensors() -> ModuleType:
+def safetensors() -> ModuleType:
+    """The library, loaded when it is used; raises ImportError where there is none."""
     try:
         import safetensors.numpy as library
     except ImportError as error:

@@ -58,6 +58,7 @@ from .matching import (
     SCALES,
     Factors,
     MetaNetworks,
+    NamedPair,
     Pair,
     Student,
     Weights,
@@ -151,7 +152,8 @@ class L2T:
     Attributes:
         student: target and branch.
         meta: the meta-networks.
-        sgd: optimiser of the student.
+        names: of the parameters that are trained, as the student has them.
+        sgd: optimiser of these.
         adam: optimiser of the meta-networks, None if nothing is learned.
 
     Raises:
@@ -162,7 +164,7 @@ class L2T:
         self,
         source: Any,
         target: Any,
-        pairs: Sequence[tuple[int | str, int | str]],
+        pairs: Sequence[NamedPair],
         *,
         what: bool = True,
         where: bool = True,
@@ -227,16 +229,20 @@ class L2T:
         losses = report.losses | {"outer": found.outer}
         return replace(report, losses=losses, hypergradient=g_phi, fields=fields)
 
+    def source_maps(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Of every pair: the source's map, and the same in its target's size."""
+        with no_grad():
+            _, theirs = self.source.forward_with_features(images)
+            maps = [theirs[m] for m, _ in self.pairs]
+            return maps, resized(maps, self.sizes, self.resize)
+
     def _match(
         self, images: Tensor
     ) -> tuple[list[Tensor], list[Factors], list[Weights]]:
         """Source maps and factors of every target map, and weights of every pair."""
         if not self.pairs:
             return [], [], []
-        with no_grad():
-            _, theirs = self.source.forward_with_features(images)
-            maps = [theirs[m] for m, _ in self.pairs]
-            source = resized(maps, self.sizes, self.resize)
+        maps, source = self.source_maps(images)
         weights = [learnable(by) for by in self.meta(maps)]
         each = factors(weights, self.sizes, self.scale)
         return *joined(self.pairs, source, each), weights
@@ -308,9 +314,7 @@ def learnable(by: Weights) -> Weights:
     )
 
 
-def indices(
-    pairs: Sequence[tuple[int | str, int | str]], source: Any, target: Any
-) -> tuple[Pair, ...]:
+def indices(pairs: Sequence[NamedPair], source: Any, target: Any) -> tuple[Pair, ...]:
     """The pairs as indices of the networks' lists of maps.
 
     Raises:

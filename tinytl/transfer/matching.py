@@ -43,6 +43,7 @@ from ..tensor import Tensor, record
 from .meta import What, Where, Which, pooled, seen
 
 Pair = tuple[int, int]  # index of a source feature, index of a target feature
+NamedPair = tuple[int | str, int | str]  # each by its index, or by its name
 SCALES = ("raw", "unit", "flat")
 
 

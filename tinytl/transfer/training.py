@@ -14,7 +14,6 @@ same target network.
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 import math
@@ -31,13 +30,15 @@ from ..data import batches, imagenet_scale, random_crop_flip
 from ..devices import device as Device
 from ..nn import Module
 from ..persistence import load_checkpoint, save_checkpoint
+from ..persistence.weights import digest
 from ..tensor import Tensor
 from .curves import Epoch, Steps
 from .l2t import L2T
+from .matching import NamedPair
 from .modes import evaluating
 from .settings import METHODS, Settings
 
-Tick = Callable[["Epoch"], None]
+Tick = Callable[[Epoch], None]
 
 
 class Run:
@@ -68,7 +69,7 @@ class Run:
         settings: Settings,
         source: Module,
         target: Module,
-        pairs: Sequence[tuple[int | str, int | str]],
+        pairs: Sequence[NamedPair],
         images: np.ndarray,
         labels: np.ndarray,
         random: dict[str, np.random.Generator],
@@ -235,20 +236,12 @@ def _configuration(pairs: Sequence[Any], options: dict[str, Any]) -> dict[str, A
 
 
 def _digests(images: np.ndarray, labels: np.ndarray, l2t: L2T) -> dict[str, str]:
-    arrays = {"images": [images], "labels": [labels], "pairs": [np.array(l2t.pairs)]}
+    single = {"images": images, "labels": labels, "pairs": np.array(l2t.pairs)}
+    parts = {name: {name: array} for name, array in single.items()}
     if l2t.pairs:
-        state = sorted(l2t.source.state_dict().items())
-        arrays["source network"] = [value.numpy() for _, value in state]
-    return {name: _digest(each) for name, each in arrays.items()}
-
-
-def _digest(arrays: Sequence[np.ndarray]) -> str:
-    """16 hexadecimal digits of the SHA-256 of shapes, dtypes and values."""
-    digest = hashlib.sha256()
-    for x in arrays:
-        digest.update(f"{x.dtype}{x.shape}".encode())
-        digest.update(np.ascontiguousarray(x).data)
-    return digest.hexdigest()[:16]
+        state = l2t.source.state_dict()
+        parts["source network"] = {k: value.numpy() for k, value in state.items()}
+    return {name: digest(arrays) for name, arrays in parts.items()}
 
 
 def device_of(network: Module) -> Device:

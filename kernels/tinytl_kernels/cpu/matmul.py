@@ -60,11 +60,11 @@ def affine(x: Array, z: Array, b: Array | None = None) -> Array:
 
 def _large(x: Array, z: Array) -> bool:
     """Whether a compiled form is faster, or BLAS would wake its threads."""
-    (rows, depth), columns = x.shape[-2:], z.shape[-1]
+    (rows, depth), columns = x.shape, z.shape[1]
     floats = x.dtype in (np.float32, np.float64)
     least = VECTOR if 1 in (rows, columns) else SMALL
     enough = max(rows, columns) >= TALL and 0 < rows * depth * columns >= least
-    return enough and floats and x.ndim == z.ndim == 2
+    return enough and floats
 
 
 def _stacks(x: Array, z: Array) -> Array:
@@ -72,10 +72,12 @@ def _stacks(x: Array, z: Array) -> Array:
 
     Those are left to BLAS, some rows at a time, so that it wakes no threads of its own.
     """
+    if x.shape[-1] == 1 == z.shape[-2]:
+        return x * z
+    if 0 in x.shape or 0 in z.shape:
+        return x @ z
     before, rows = np.broadcast_shapes(x.shape[:-2], z.shape[:-2]), x.shape[-2]
     x, z = (np.broadcast_to(a, (*before, *a.shape[-2:])) for a in (x, z))
-    if 0 in x.shape or 0 in z.shape or x.shape[-1] == 1:
-        return x * z if x.shape[-1] == z.shape[-2] == 1 else x @ z
     y = empty((*before, rows, z.shape[-1]), x.dtype)
     one, row = (0,) * len(before), math.prod(z.shape[-2:])
     if _large(x[one], z[one]) and rows * row >= PRODUCTS * threads.SMALL:
