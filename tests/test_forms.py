@@ -51,7 +51,7 @@ CONVOLUTIONS = {
         {"padding": 2},
     ),
     "winograd, stride": (
-        *("winograd", (2, 16, 8, 8), (32, 16, 3, 3)),
+        *("winograd", (3, 16, 8, 8), (32, 16, 3, 3)),
         {"stride": 2, "padding": 1},
     ),
     "winograd, groups": (
@@ -62,6 +62,7 @@ CONVOLUTIONS = {
         *("depthwise", (2, 18, 9, 8), (18, 1, 3, 3)),
         {"stride": 2, "padding": 1, "groups": 18},
     ),
+    "few pixels": ("columns", (2, 19, 3, 4), (21, 19, 3, 3), {"padding": 1}),
     "few filters": ("narrow", (2, 3, 6, 33), (3, 3, 3, 3), {"padding": 1}),
     "many filters": ("direct", (2, 5, 6, 17), (72, 5, 3, 3), {"padding": 1}),
 }
@@ -151,4 +152,5 @@ def test_wide_arrays_reach_their_forms(name, compiled, monkeypatch):
 
 def test_every_form_of_convolution_is_reached_by_some_sample():
     forms = {form for form, *_ in CONVOLUTIONS.values()}
-    assert forms == {"winograd", "grouped", "depthwise", "narrow", "direct"}
+    others = {"depthwise", "narrow", "columns", "direct"}
+    assert forms == {"winograd", "grouped", *others}

@@ -2,6 +2,7 @@
 
     depthwise   as many groups as channels and filters
     grouped     other groups, where Winograd's form serves them, or a few together
+    columns     few outputs in all images: the weights stay where they lie
     winograd    windows of 3 x 3 or 5 x 5 side by side (stride 1), or every second one
                 of 3 x 3; float32, channels and filters that fill a vector, where it
                 takes fewer products
@@ -18,7 +19,7 @@ from types import ModuleType
 import numpy as np
 
 from ..shapes import Window
-from . import depthwise, direct, grouped, narrow, winograd
+from . import columns, depthwise, direct, grouped, narrow, winograd
 from .norm import add_per_channel
 
 Array = np.ndarray
@@ -73,6 +74,10 @@ def convolve(
     given = () if bias is None else (bias,)
     if groups == 1:
         form = next(form for form in forms if form.fits(a.dtype, *sizes, slid))
+        most = columns.FEW if form is winograd else columns.MORE
+        pixels = len(a) * slid.out[0] * slid.out[1]
+        if columns.fits(a.dtype, *sizes, slid, pixels, most):
+            form = columns
         return getattr(form, kernel)(a, b, window, *given)
     if groups == channels == filters:
         y = getattr(depthwise, kernel)(a, b, window)
