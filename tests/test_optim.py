@@ -1,6 +1,7 @@
 """Optimisers and schedules: step by step equal to torch's."""
 
 import math
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -132,6 +133,49 @@ def test_rates_of_any_kind_keep_single_precision(make, rate):
     assert p.dtype == np.float32
     arrays = [v for v in opt.state[0].values() if isinstance(v, np.ndarray)]
     assert {a.dtype for a in arrays} == {np.dtype(np.float32)}
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_parameters_side_by_side_take_the_same_step_bit_by_bit(name):
+    """Small and large ones, of two dtypes, of which some begin later than others."""
+    kind, options = SETTINGS[name]
+    large = np.random.default_rng(1).standard_normal((300, 250)).astype("f4")
+    arrays = [*start("f4"), large, *start("f8")]
+    ends = []
+    for alone in (True, False):
+        params = [Parameter(a.copy()) for a in arrays]
+        optimizer = getattr(optim, kind)(params, **options)
+        if alone:
+            optimizer.elementwise = False
+        update = optimizer.update = Mock(wraps=optimizer.update)
+        for step in range(9):
+            found = gradients(arrays, step)
+            optimizer.step([None if g is None else Tensor(g) for g in found])
+        ends.append((params, optimizer.state, update.call_count))
+    (own, apart, more), (joined, together, fewer) = ends
+    assert more > 2 * fewer
+    for a, b in zip(own, joined, strict=True):
+        assert a.data.flags.c_contiguous
+        assert b.data.flags.c_contiguous
+        np.testing.assert_array_equal(a.data, b.data, strict=True)
+    assert apart.keys() == together.keys()
+    for number, state in apart.items():
+        assert state.keys() == together[number].keys()
+        for part, value in state.items():
+            np.testing.assert_array_equal(value, together[number][part], strict=True)
+
+
+def test_an_optimiser_that_says_nothing_gets_its_parameters_one_by_one():
+    """Its step may depend on a whole parameter, such as on its norm."""
+
+    class Normed(optim.Optimizer):
+        def update(self, parameter, gradient, state, options):
+            return parameter - gradient / np.linalg.norm(gradient), {}
+
+    params = [Parameter(np.zeros(3)), Parameter(np.zeros((2, 2)))]
+    Normed(params, {}).step([Tensor(np.full(3, 4.0)), Tensor(np.full((2, 2), 9.0))])
+    for p in params:
+        np.testing.assert_allclose(p.data, -np.full(p.shape, p.numel() ** -0.5))
 
 
 def test_steps_keep_memory_in_rows():

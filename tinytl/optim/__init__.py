@@ -1,6 +1,7 @@
 """Optimisers and schedules of the rate.
 
     optimizer   Optimizer: groups of parameters, gradients, state
+    together    small parameters side by side
     sgd         SGD, and sgd_step on arrays
     adam        Adam and AdamW, and adam_step on arrays
     schedule    the rate as a function of the epoch

@@ -88,6 +88,7 @@ class Adam(Optimizer):
         ValueError: an option out of its range.
     """
 
+    elementwise = True
     decoupled = False
 
     def __init__(

@@ -5,6 +5,7 @@ state)`` on arrays, one beside each optimiser. They write to nothing. So an old 
 a snapshot, and a step can be repeated, undone, or taken from somewhere else.
 """
 
+import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Real
 from typing import Any
@@ -15,6 +16,7 @@ from tinytl_kernels.devices import device_type, is_array, move
 
 from ..devices import check_together
 from ..tensor import Tensor, copied
+from .together import each, together
 
 State = dict[str, Any]  # what an optimiser remembers of one parameter
 Commit = Callable[[], None]
@@ -31,11 +33,15 @@ class Optimizer:
     Attributes:
         param_groups: list of dicts: "params" and the options.
         state: number of a parameter, counted over all groups -> what is remembered.
+        elementwise: whether ``update`` computes each number from its own gradient and
+            its own past; then small parameters may come side by side in one array.
 
     Raises:
         ValueError: no parameters, one twice, or an option out of its range.
         TypeError: something else than leaf Tensors.
     """
+
+    elementwise = False
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]):
         self.defaults = defaults
@@ -138,20 +144,23 @@ class Optimizer:
         """
         number = 0
         found = self._gradients(gradients)
+        params = self._parameters()
         for group in self.param_groups:
             options = {name: plain(group[name]) for name in self.defaults}
+            jobs = []
             for parameter in group["params"]:
                 gradient = found[number]
                 if gradient is not None:
                     self._follow(number, parameter)
-                    values, state = self.update(
-                        parameter.data, gradient, self.state.get(number, {}), options
-                    )
-                    xp = namespace(values)
-                    parameter.data = xp.asarray(values, order="C")
-                    if state:
-                        self.state[number] = state
+                    state = self.state.get(number, {})
+                    jobs.append((number, parameter.data, gradient, state))
                 number += 1
+            step = functools.partial(self.update, options=options)
+            taken = together(jobs, step) if self.elementwise else each(jobs, step)
+            for k, values, state in taken:
+                params[k].data = namespace(values).asarray(values, order="C")
+                if state:
+                    self.state[k] = state
 
     def _follow(self, number: int, parameter: Tensor) -> None:
         """Bring what is remembered of a parameter to the device where it is now."""

@@ -77,6 +77,8 @@ class SGD(Optimizer):
             dampening.
     """
 
+    elementwise = True
+
     def __init__(
         self,
         params: Iterable[Any],
