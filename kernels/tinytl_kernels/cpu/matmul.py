@@ -23,6 +23,7 @@ SMALL = 1 << 18  # products below which BLAS, on one thread, is faster
 VECTOR = 9 << 10  # the same for a single row or column: BLAS wakes its threads sooner
 DOT = 10_000  # the longest dot product that BLAS computes on one thread
 NEAR = 1 << 18  # bytes of Z that are packed at a time
+SHARED = 384  # columns of which each thread has so many that wide panels are fair
 STRIP = 64  # rows of tall matrices that are in the first caches at a time
 
 
@@ -101,10 +102,11 @@ def _product(x: Array, z: Array, b: Array | None) -> Array:
     (rows, depth), columns, one = x.shape, z.shape[1], lanes(x.dtype)
     left, by_columns = by_rows(x)
     right, turned = by_rows(widened(z))
-    by, tall = panels(columns, x.dtype, wider=True), rows > columns
+    tall = rows > columns
+    by = panels(columns, x.dtype, wider=tall or columns >= SHARED)
     deep = min(depth, loops.DEPTH)
     together = max(1, NEAR // (2 * one * x.itemsize * deep))
-    room = loops.WIDEST * TALL * one + (TALL + (2 * together + 1) * one) * deep
+    room = loops.WIDEST * TALL * one + (TALL + loops.WIDEST * together * one) * deep
     y = empty((rows, columns), x.dtype)
     run(
         loops.multiply,
@@ -184,8 +186,10 @@ def _add_strips(first, last, x, z, total, by):  # type: ignore[no-untyped-def]
                     next_x, next_z = next_x + shares[0], next_z + shares[1]
                     a = (left, row * depth + k, 1, 0, depth)
                     c = (sums, (part * depth + k) * columns + by.places[q], columns)
-                    if wide and even:
+                    if wide and by.widths[q] == 2 * one:
                         block(ROWS, 4, (1, count), a, b, c, add)
+                    elif wide and by.widths[q] == 3 * one:
+                        block(ROWS, 6, (1, count), a, b, c, add)
                     elif even:
                         block(TALL, 2, (1, count), a, b, c, add)
                     elif wide:

@@ -90,6 +90,8 @@ def _multiply_block(x, a, scratch, bias, y, place, by, some, terms, shape):  # t
                 block(TALL, 3, (1, depth), rows, b, c, begin)
             elif width == 2 * one:
                 block(ROWS, 4, (1, depth), rows, b, c, begin)
+            elif width == 3 * one:
+                block(ROWS, 6, (1, depth), rows, b, c, begin)
             else:
                 block(ROWS, 5, (1, depth), rows, b, c, begin)
         if apart:

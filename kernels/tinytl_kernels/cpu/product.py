@@ -4,7 +4,8 @@
 
 for a block of C that fits into the processor's registers: ROWS x 2 vectors, or TALL x 1
 where there are few columns. Either may be half a vector wider, with two rows in one
-vector: then 24 columns cost no more than they must, where a vector has 16.
+vector: then 24 columns cost no more than they must, where a vector has 16. With 16
+registers ROWS x 3 vectors fill them, and products of large matrices are made of these.
 
 While k runs, the row of B is loaded once, and each of A's numbers is spread over a
 vector and multiplied with it. That is two fused instructions a cycle, all that a core
@@ -37,6 +38,7 @@ from .simd import (
 Array = np.ndarray
 
 ROWS, TALL = (4, 8) if BITS == 256 else (8, 16)  # 16 registers hold less than 32
+WIDE = 3 if BITS == 256 else 2  # vectors in a row, where wider blocks are welcome
 FEWER, MORE = (3, 5) if BITS == 256 else (7, 10)  # for lines that ROWS do not divide
 
 
@@ -156,7 +158,9 @@ class Panels(NamedTuple):
 def panels(columns: int, dtype: Any, wider: bool = False) -> Panels:
     """Panels of two vectors as far as they go, and what is best for the rest.
 
-    If `wider` ones are welcome, the last may be half a vector wider than the others.
+    If `wider` ones are welcome, the last may be half a vector wider than the others;
+    or, with 16 registers, all but one or two have three vectors: two additions begin
+    in a cycle and take four, so that no more than 4 x 2 sums wait for one another.
 
     The last one ends with the matrix, and begins further to the left if it must: these
     columns are computed twice, and nothing is written beside the matrix. Only a matrix
@@ -166,7 +170,10 @@ def panels(columns: int, dtype: Any, wider: bool = False) -> Panels:
     half = one // 2
     wide, rest = divmod(columns, 2 * one)
     widths = [2 * one] * wide
-    if wider and 0 < rest <= half and columns >= 2 * one + half:
+    if wider and WIDE == 3 and columns >= 3 * one:
+        two = (0, 2, 1)[-(-columns // one) % 3]
+        widths = [3 * one] * (-(-columns // one) // 3 - two // 2) + [2 * one] * two
+    elif wider and 0 < rest <= half and columns >= 2 * one + half:
         widths[-1] += half
     elif wider and rest == one + half:
         widths.append(rest)
