@@ -19,6 +19,7 @@ PAIRS = tuple((m, n) for m in (4, 9, 14) for n in range(5))
 RATE = 1e-4
 LONG: dict[str, Any] = {"seconds": 40.0, "allowed": BY_CHANCE}
 ROUNDS = {128: 2, 100: 1}  # by batch, at least; each takes most of a minute
+LAST = ("official", 100)  # the one row with channels last: two more variants of each
 
 
 def iteration(form: str, width: int = 64, T: int = 2) -> Build:
@@ -85,6 +86,7 @@ def rows() -> list[Row]:
             iteration(form),
             batch=n,
             least=ROUNDS[n],
+            layouts=(form, n) == LAST,
             **LONG,
         )
         for form in ("official", "best")

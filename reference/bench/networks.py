@@ -155,7 +155,7 @@ def rows() -> list[Row]:
             seconds=seconds,
             allowed=BY_CHANCE,
         )
-        for name, seconds in (("LeNet-5", 4.0), ("VGG9", 30.0), ("ResNet-32", 20.0))
+        for name, seconds in (("LeNet-5", 4.0), ("VGG9", 15.0), ("ResNet-32", 12.0))
     ]
     single = [
         Row(

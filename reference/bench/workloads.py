@@ -27,7 +27,7 @@ class Row:
         batch: images.
         flops: additions and multiplications by the definition; 0: not counted.
         bytes: every array read or written once in each direction; 0: not counted.
-        layouts: whether PyTorch is also timed with channels last.
+        layouts: whether both are also timed with channels last.
         seconds: of measuring, all sides together.
         least: rounds that are made however long they take.
         allowed: relative error of every result, or the row is refused.

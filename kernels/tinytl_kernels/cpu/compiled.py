@@ -10,6 +10,7 @@ import numpy as np
 OPTIONS: dict[str, Any] = {
     "cache": True,
     "nogil": True,
+    "no_cfunc_wrapper": True,  # to be called from C: a tenth of the compiler's time
     "error_model": "numpy",  # a division by 0 is no error
 }
 # Numba counts who holds an array, also while a loop hands it from one function to the
