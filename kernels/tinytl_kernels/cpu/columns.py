@@ -25,7 +25,7 @@ from ..memory import empty
 from ..shapes import Window
 from ..threads import PRODUCTS, run
 from .compiled import as_written
-from .layout import images
+from .layout import channels_last, images
 from .product import ROWS, TALL, block, filled
 from .simd import BITS, fetch_run, lanes
 
@@ -40,12 +40,12 @@ AHEAD = 64  # numbers between what is used and what is asked for
 
 
 def fits(
-    dtype: np.dtype, channels: int, filters: int, window: Window, pixels: int, most: int
+    dtype: np.dtype, channels: int, filters: int, window: Window, count: int, most: int
 ) -> bool:
-    """Whether all images have no more pixels than this, and blocks are filled."""
+    """Whether all images have `most` outputs or fewer, and blocks are filled."""
     least, taps = min(channels, filters), math.prod(window.kernel)
-    filled_up = least >= TALL and least * taps >= 2 * lanes(dtype)
-    return 0 < pixels <= most and filled_up and taps > 1
+    wide = least >= TALL and least * taps >= 2 * lanes(dtype)
+    return 0 < count <= most and wide and taps > 1
 
 
 def conv(x: Array, w: Array, window: Window, b: Array | None = None) -> Array:
@@ -72,7 +72,7 @@ def conv_dw(x: Array, gy: Array, window: Window) -> Array:
 
     Shapes. x (N,C,H,W), gy (N,F,I,J) -> (F,C,U,V).
     """
-    grads = _pixels(gy)
+    grads = channels_last(gy).reshape(-1, gy.shape[1])
     (pixels, filters), channels = grads.shape, x.shape[1]
     rows = empty((pixels, channels * math.prod(window.kernel)), x.dtype)
     gather(x, window, rows, (1, rows.shape[1]))
@@ -87,7 +87,7 @@ def conv_dx(gy: Array, w: Array, window: Window) -> Array:
 
     Shapes. gy (N,F,I,J), w (F,C,U,V) -> (N,C,H,W), channels-last in memory.
     """
-    grads = _pixels(gy)
+    grads = channels_last(gy).reshape(-1, gy.shape[1])
     (pixels, filters), channels = grads.shape, w.shape[1]
     if pixels % ROWS:
         zeros = np.zeros((-pixels % ROWS, filters), gy.dtype)
@@ -107,11 +107,6 @@ def conv_dx(gy: Array, w: Array, window: Window) -> Array:
     )
     gx = padded[:, :, top : top + height, left : left + width]
     return images(np.ascontiguousarray(gx.transpose(0, 2, 3, 1)))
-
-
-def _pixels(y: Array) -> Array:
-    """Images (N,F,I,J) as a row for each pixel, (N*I*J, F)."""
-    return np.ascontiguousarray(y.transpose(0, 2, 3, 1)).reshape(-1, y.shape[1])
 
 
 @functools.lru_cache(maxsize=256)

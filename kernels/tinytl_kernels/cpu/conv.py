@@ -75,8 +75,8 @@ def convolve(
     if groups == 1:
         form = next(form for form in forms if form.fits(a.dtype, *sizes, slid))
         most = columns.FEW if form is winograd else columns.MORE
-        pixels = len(a) * slid.out[0] * slid.out[1]
-        if columns.fits(a.dtype, *sizes, slid, pixels, most):
+        count = len(a) * slid.out[0] * slid.out[1]
+        if columns.fits(a.dtype, *sizes, slid, count, most):
             form = columns
         return getattr(form, kernel)(a, b, window, *given)
     if groups == channels == filters:
