@@ -105,7 +105,7 @@ def _product(x: Array, z: Array, b: Array | None) -> Array:
     tall = rows > columns
     by = panels(columns, x.dtype, wider=tall or columns >= SHARED)
     deep = min(depth, loops.DEPTH)
-    together = max(1, NEAR // (2 * one * x.itemsize * deep))
+    together = max(1, NEAR // (int(by.widths[0]) * x.itemsize * deep))
     room = loops.WIDEST * TALL * one + (TALL + loops.WIDEST * together * one) * deep
     y = empty((rows, columns), x.dtype)
     run(
