@@ -6,7 +6,8 @@ from typing import Any
 
 from tinytl_kernels import Array, namespace
 
-from .optimizer import Optimizer, State, in_range
+from .optimizer import Optimizer, in_range
+from .together import State
 
 
 def adam_step(

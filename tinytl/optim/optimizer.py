@@ -16,9 +16,8 @@ from tinytl_kernels.devices import device_type, is_array, move
 
 from ..devices import check_together
 from ..tensor import Tensor, copied
-from .together import each, together
+from .together import State, each, together
 
-State = dict[str, Any]  # what an optimiser remembers of one parameter
 Commit = Callable[[], None]
 
 

@@ -14,7 +14,7 @@ from tinytl_kernels.devices import device_type, is_array
 
 SMALL = 1 << 16  # numbers; to copy more takes longer than a call
 
-State = dict[str, Any]
+State = dict[str, Any]  # what an optimiser remembers of one parameter
 Job = tuple[int, Array, Array, State]  # number of a parameter, it, its gradient, state
 Step = Callable[[Array, Array, State], tuple[Array, State]]
 
@@ -27,14 +27,14 @@ def each(jobs: Sequence[Job], step: Step) -> Iterator[tuple[int, Array, State]]:
 
 def together(jobs: Sequence[Job], step: Step) -> Iterator[tuple[int, Array, State]]:
     """The same, in as few calls as possible."""
-    for batch in batches(jobs):
+    for batch in _alike(jobs):
         if len(batch) == 1:
             yield from each(batch, step)
         else:
             yield from _apart(batch, *step(*_joined(batch)))
 
 
-def batches(jobs: Sequence[Job]) -> Iterator[list[Job]]:
+def _alike(jobs: Sequence[Job]) -> Iterator[list[Job]]:
     """Jobs that are one: small, of one dtype and device, and with a like past."""
     alike: dict[Any, list[Job]] = {}
     for job in jobs:

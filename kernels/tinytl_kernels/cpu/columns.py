@@ -22,6 +22,7 @@ import math
 import numpy as np
 
 from ..memory import empty
+from ..plain.conv import crop, pad
 from ..shapes import Window
 from ..threads import PRODUCTS, run
 from .compiled import as_written
@@ -92,8 +93,7 @@ def conv_dx(gy: Array, w: Array, window: Window) -> Array:
     if pixels % ROWS:
         zeros = np.zeros((-pixels % ROWS, filters), gy.dtype)
         grads = np.concatenate([grads, zeros])
-    (height, width), (top, left) = window.size, window.padding
-    padded = np.zeros((len(gy), channels, height + 2 * top, width + 2 * left), gy.dtype)
+    padded = np.zeros((len(gy), channels, *window.extent), gy.dtype)
     weights = np.ascontiguousarray(w).reshape(filters, -1)
     run(
         _add_back,
@@ -105,31 +105,27 @@ def conv_dx(gy: Array, w: Array, window: Window) -> Array:
         scratch=(len(grads) * (weights.shape[1] + 4 * lanes(gy.dtype)), gy.dtype),
         work=w.size * len(grads) // PRODUCTS,
     )
-    gx = padded[:, :, top : top + height, left : left + width]
-    return images(np.ascontiguousarray(gx.transpose(0, 2, 3, 1)))
+    return images(channels_last(crop(padded, window)))
 
 
 @functools.lru_cache(maxsize=256)
 def places(window: Window) -> Array:
     """Where each tap of each window lies in one padded channel: (U*V, I*J)."""
-    line = window.size[1] + 2 * window.padding[1]
     steps = zip(window.kernel, window.out, window.stride, window.dilation, strict=True)
     down, along = (
         np.add.outer(d * np.arange(u), s * np.arange(i)) for u, i, s, d in steps
     )
-    table = (line * down)[:, None, :, None] + along[:, None, :]
+    table = (window.extent[1] * down)[:, None, :, None] + along[:, None, :]
     return np.ascontiguousarray(table).reshape(math.prod(window.kernel), -1)
 
 
 def gather(x: Array, window: Window, out: Array, steps: tuple[int, int]) -> None:
-    """The columns of x to `out`, with steps from tap to tap and from window to window.
+    """plain.conv's unfold to `out`, with steps from tap to tap and window to window.
 
     Shapes. x (N,C,H,W); out holds C*U*V times N*I*J numbers.
     """
-    (top, left), (height, width) = window.padding, window.size
-    padded = np.zeros((*x.shape[:2], height + 2 * top, width + 2 * left), x.dtype)
-    padded[:, :, top : top + height, left : left + width] = x
-    channels, table = padded.reshape(*x.shape[:2], -1), places(window)
+    channels = np.ascontiguousarray(pad(x, window)).reshape(*x.shape[:2], -1)
+    table = places(window)
     work = len(x) * x.shape[1] * table.size
     run(_gather, x.shape[1], channels, table, out.reshape(-1), steps, work=work)
 

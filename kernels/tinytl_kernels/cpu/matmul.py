@@ -178,7 +178,7 @@ def _add_strips(first, last, x, z, total, by):  # type: ignore[no-untyped-def]
             count, add = min(STRIP, end - row), row > begin
             next_x, next_z = (row + STRIP) * depth, (row + STRIP) * width
             for q in range(len(by.starts)):
-                wide, even = q < by.wide, by.widths[q] % one == 0
+                wide, size = q < by.wide, by.widths[q]
                 b = (right, row * width + by.starts[q], 0, width)
                 for k in range(0, depth, ROWS if wide else TALL):
                     fetch_run(left, next_x, shares[0])
@@ -186,13 +186,13 @@ def _add_strips(first, last, x, z, total, by):  # type: ignore[no-untyped-def]
                     next_x, next_z = next_x + shares[0], next_z + shares[1]
                     a = (left, row * depth + k, 1, 0, depth)
                     c = (sums, (part * depth + k) * columns + by.places[q], columns)
-                    if wide and by.widths[q] == 2 * one:
-                        block(ROWS, 4, (1, count), a, b, c, add)
-                    elif wide and by.widths[q] == 3 * one:
-                        block(ROWS, 6, (1, count), a, b, c, add)
-                    elif even:
+                    if size == one:
                         block(TALL, 2, (1, count), a, b, c, add)
-                    elif wide:
-                        block(ROWS, 5, (1, count), a, b, c, add)
-                    else:
+                    elif not wide:
                         block(TALL, 3, (1, count), a, b, c, add)
+                    elif size == 2 * one:
+                        block(ROWS, 4, (1, count), a, b, c, add)
+                    elif size == 3 * one:
+                        block(ROWS, 6, (1, count), a, b, c, add)
+                    else:
+                        block(ROWS, 5, (1, count), a, b, c, add)

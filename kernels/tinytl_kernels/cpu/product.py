@@ -171,8 +171,9 @@ def panels(columns: int, dtype: Any, wider: bool = False) -> Panels:
     wide, rest = divmod(columns, 2 * one)
     widths = [2 * one] * wide
     if wider and WIDE == 3 and columns >= 3 * one:
-        two = (0, 2, 1)[-(-columns // one) % 3]
-        widths = [3 * one] * (-(-columns // one) // 3 - two // 2) + [2 * one] * two
+        vectors = -(-columns // one)
+        two = (0, 2, 1)[vectors % 3]  # panels of two vectors, so that others have three
+        widths = [3 * one] * ((vectors - 2 * two) // 3) + [2 * one] * two
     elif wider and 0 < rest <= half and columns >= 2 * one + half:
         widths[-1] += half
     elif wider and rest == one + half:
