@@ -10,8 +10,8 @@ import importlib
 import numpy as np
 import pytest
 from operations import ROWS
-from test_contract import assert_single
-from twins import Leaf, Ours, Theirs, compare, tower
+from test_contract import assert_single, single
+from twins import Leaf, Ours, Theirs, compare, convert, tower
 
 pytest.importorskip("numba")
 
@@ -20,8 +20,8 @@ from tinytl_kernels import threads, use_kernels
 import tinytl.functional as F
 
 LIMITS = {
-    "tinytl_kernels.cpu": """elementwise.FEW ufunc.FEW join.SMALL losses.SMALL
-        matmul.SMALL matmul.VECTOR norm.SMALL step.SMALL""",
+    "tinytl_kernels.cpu": """elementwise.FEW ufunc.FEW ufunc.TOGETHER join.SMALL
+        losses.SMALL matmul.SMALL matmul.VECTOR norm.SMALL step.SMALL""",
     "tinytl.functional": "basic.LARGE reduce.LARGE",
 }
 WINOGRAD = 40  # how often PyTorch's error in float32 ours may be there; 10 elsewhere
@@ -148,6 +148,42 @@ def test_wide_arrays_reach_their_forms(name, compiled, monkeypatch):
     factor = WINOGRAD if "winograd" in name else 10
     hold(getattr(F, function), row.theirs, args, kwargs, 2, factor)
     assert seen == set(forms.split())
+
+
+def bits(function, args, kwargs):
+    """Of the value and of two orders of derivatives, in both precisions."""
+    given = [list(args), kwargs]
+    return [
+        (what, array.dtype, array.tobytes())
+        for args, kwargs in (given, convert(given, single))
+        for what, array in tower(Ours, function, args, kwargs, 2)
+    ]
+
+
+CALLS = {
+    **{
+        f"{row.name} {k}": (row.ours, sample.args, sample.kwargs)
+        for row in ROWS
+        for k, sample in enumerate(row.samples)
+    },
+    **{
+        name: (getattr(F, function), *given)
+        for name, ((function, *given), _) in WIDE.items()
+    },
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_the_same_bits_however_work_is_cut(name, compiled, monkeypatch):
+    """For threads share it or not as their machine has it at the time."""
+    monkeypatch.setattr(threads, "_chosen", 3)
+    monkeypatch.setattr(threads, "SMALL", 1)
+    monkeypatch.setattr(threads, "_learn", lambda late: None)
+    found = []
+    for waking in (0.0, 1e9):  # seconds: always shared, and never
+        monkeypatch.setattr(threads, "_waking", waking)
+        found.append(bits(*CALLS[name]))
+    assert found[0] == found[1]
 
 
 def test_every_form_of_convolution_is_reached_by_some_sample():

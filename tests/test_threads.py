@@ -19,6 +19,7 @@ from tinytl_kernels.threads import get_num_threads, run, set_num_threads, worksp
 @pytest.fixture(autouse=True)
 def restored(monkeypatch):
     monkeypatch.setattr(pool, "_chosen", None)
+    monkeypatch.setattr(pool, "_waking", pool.WAKING)
     pool._from_outside.cache_clear()
     yield
     pool._from_outside.cache_clear()
@@ -46,6 +47,39 @@ def test_work_is_shared_and_small_work_is_not():
     seen = []
     run(note, 2, seen, work=10)
     assert [thread for *_, thread in seen] == [threading.get_ident()]
+
+
+def test_work_is_shared_from_the_size_on_that_pays(monkeypatch):
+    """Which is in proportion to the time that threads took to wake up, of late."""
+    set_num_threads(2)
+
+    def slices(work):
+        seen = []
+        run(note, 2, seen, work=work)
+        return len(seen)
+
+    monkeypatch.setattr(pool, "_learn", lambda late: None)
+    assert [slices(pool.SMALL - 1), slices(pool.SMALL)] == [1, 2]
+    monkeypatch.setattr(pool, "_waking", 3 * pool.WAKING)
+    assert [slices(3 * pool.SMALL - 1), slices(3 * pool.SMALL)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("late", "believed"),
+    [(0, pool.WAKING), (2 * pool.WAKING, 2 * pool.WAKING), (1, pool.LATEST)],
+)
+def test_how_late_workers_begin_is_learned(late, believed, monkeypatch):
+    """By a clock that stands still but for `late` seconds, as a worker begins."""
+    set_num_threads(2)
+    run(note, 2, [])  # the worker is there
+    main = threading.get_ident()
+    clock = lambda: 0 if threading.get_ident() == main else late  # noqa: E731
+    monkeypatch.setattr(pool.time, "perf_counter", clock)
+    before = pool._waking
+    for _ in range(60):
+        run(note, 2, [])
+    off = (pool._waking - believed) / ((before - believed) or 1)
+    assert off == pytest.approx((15 / 16) ** 60 if before != believed else 0)
 
 
 def test_the_first_error_comes_back_and_the_pool_lives_on():

@@ -9,6 +9,10 @@ have ended, for some 50 microseconds at most, unless they need its core: it has 
 else to do, all slices take nearly as long, and to be woken takes as long as many a
 slice.
 
+How long it takes to wake a thread differs by a factor of ten from machine to machine,
+and from hour to hour in a virtual one: 10 to 100 microseconds. So each call looks when
+its workers have begun, and work is shared from the size on that pays at present.
+
 Who sleeps is woken on some core. In a virtual machine that is often the core of whoever
 wakes it: a core on which nothing ran for a while has been given back to the host, and
 is not looked for. Two threads then take turns on one core, beside one that is idle. So
@@ -26,6 +30,7 @@ import functools
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +41,8 @@ from .memory import aligned
 Array = np.ndarray
 
 SMALL = 1 << 17  # elementary steps below which waking a thread costs more than it saves
+WAKING = 25e-6  # seconds that it takes, where SMALL was measured
+LATEST = 8 * WAKING  # no more is believed
 PRODUCTS = 32  # multiply-adds that a matrix product does in the time of one such step
 
 _chosen: int | None = None
@@ -45,6 +52,7 @@ _starting = threading.Lock()
 _left: tuple[int, int, set[int]] | None = None  # core, threads, cores of the last call
 _apart = True  # whether its workers had cores of their own
 _watch: Callable[[Array], None] | None = None  # waits awake for a moment
+_waking = WAKING  # seconds, of late
 
 
 class _Own(threading.local):
@@ -109,8 +117,9 @@ def run(
 ) -> None:
     """Call ``kernel(first, last, *args)`` on slices that together cover range(count).
 
-    One slice for each thread, the first on the calling one. Slices depend on `count`,
-    `work` and the number of threads alone: a run can be repeated bit for bit.
+    One slice for each thread, the first on the calling one; or one for all, where that
+    is sooner done. So that a run can be repeated bit for bit, a kernel must compute the
+    same however its work is cut.
 
     Args:
         kernel: a compiled function that releases Python's lock.
@@ -123,25 +132,33 @@ def run(
     Raises:
         Exception: the first one that a kernel raised, or Ctrl-C, once all have ended.
     """
-    small = work is not None and work < SMALL
+    small = work is not None and work < SMALL * (_waking / WAKING)
     threads = 1 if small else min(get_num_threads(), count)
     if threads < 2:
         kernel(0, count, *_scratch(scratch), *args)
         return
+
+    def part(k: int) -> None:
+        first, last = count * k // threads, count * (k + 1) // threads
+        kernel(first, last, *_scratch(scratch), *args)
+
+    _share(part, threads)
+
+
+def _share(part: Callable[[int], None], threads: int) -> None:
+    """Call ``part(k)`` on as many threads, part(0) on this one."""
     errors: list[BaseException] = []
     done: queue.SimpleQueue[None] = queue.SimpleQueue()
     ended = np.zeros(threads - 1, np.int64)
-
-    def part(k: int) -> None:
-        try:
-            first, last = count * k // threads, count * (k + 1) // threads
-            kernel(first, last, *_scratch(scratch), *args)
-        except BaseException as error:
-            errors.append(error)
+    begun: list[float] = []
 
     def job(k: int) -> Callable[[], None]:
         def work_and_tell() -> None:
-            part(k)
+            begun.append(time.perf_counter())
+            try:
+                part(k)
+            except BaseException as error:
+                errors.append(error)
             ended[k - 1] = 1
             done.put(None)
 
@@ -149,6 +166,7 @@ def run(
 
     _start(threads - 1)
     apart = _keep_off(_core(), threads)
+    called = time.perf_counter()
     for k in range(1, threads):
         _jobs.put(job(k))
     try:
@@ -162,8 +180,15 @@ def run(
         while not ended.all():
             with contextlib.suppress(KeyboardInterrupt):
                 done.get()
+    _learn(max(begun) - called)
     if errors:
         raise errors[0]
+
+
+def _learn(late: float) -> None:
+    """Remember how late workers begin: a mean in which the last sixteen count most."""
+    global _waking
+    _waking += (min(max(late, WAKING), LATEST) - _waking) / 16
 
 
 def workspace(name: str, size: int, dtype: Any) -> Array:

@@ -109,9 +109,9 @@ class Batch:
 
     def dx_weights(self, scale: Array, sums: Array) -> Array:
         """What scale * D is made of, given its argument's two sums: see (1)."""
-        mean_g, mean_gc = sums / self.count
+        less_g, less_gc = sums / -self.count
         rw = self.r * scale
-        return self.weights(rw, -rw * mean_g, -rw * self.r * self.r * mean_gc)
+        return self.weights(rw, rw * less_g, rw * self.r * self.r * less_gc)
 
     def passed(self, g: Tensor) -> Tensor:
         """g', with its history."""

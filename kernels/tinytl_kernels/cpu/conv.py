@@ -13,7 +13,8 @@
 The order is measured, not derived: see docs/kernels.md.
 """
 
-from collections.abc import Sequence
+import functools
+import math
 from types import ModuleType
 
 import numpy as np
@@ -53,7 +54,7 @@ def conv_dw(x: Array, gy: Array, window: Window, groups: int) -> Array:
 
 def convolve(
     kernel: str,
-    forms: Sequence[ModuleType],
+    forms: tuple[ModuleType, ...],
     a: Array,
     b: Array,
     window: Window,
@@ -65,24 +66,14 @@ def convolve(
     The `bias` of a conv is added where its sums are made; in a pass of its own where
     channels are few and groups many.
     """
-    forms = forms if len(a) else (direct,)  # which has no plan for no images
-    filters = b.shape[1] if kernel == "conv_dw" else len(b)
-    channels = b.shape[1] * groups if kernel == "conv_dx" else a.shape[1]
-    sizes, slid = (channels // groups, filters // groups), window
-    if kernel == "conv_dx" and window.stride == (1, 1):  # a convolution back
-        sizes, slid = sizes[::-1], window.turned()
+    form = _form(kernel, forms, a.dtype, a.shape, b.shape, window, groups)
     given = () if bias is None else (bias,)
     if groups == 1:
-        form = next(form for form in forms if form.fits(a.dtype, *sizes, slid))
-        most = columns.FEW if form is winograd else columns.MORE
-        count = len(a) * slid.out[0] * slid.out[1]
-        if columns.fits(a.dtype, *sizes, slid, count, most):
-            form = columns
         return getattr(form, kernel)(a, b, window, *given)
-    if groups == channels == filters:
-        y = getattr(depthwise, kernel)(a, b, window)
-    elif winograd in forms and grouped.fits(a.dtype, groups, *sizes, slid):
-        return getattr(grouped, kernel)(a, b, window, groups, *given)
+    if form is grouped:
+        return getattr(form, kernel)(a, b, window, groups, *given)
+    if form is depthwise:
+        y = getattr(form, kernel)(a, b, window)
     else:
         parts = zip(
             np.split(a, groups, axis=1),
@@ -92,3 +83,31 @@ def convolve(
         outputs = [convolve(kernel, forms, *pair, window, 1) for pair in parts]
         y = np.concatenate(outputs, axis=0 if kernel == "conv_dw" else 1)
     return y if bias is None else add_per_channel(y, bias)
+
+
+@functools.lru_cache(1024)
+def _form(
+    kernel: str,
+    forms: tuple[ModuleType, ...],
+    dtype: np.dtype,
+    a: tuple[int, ...],
+    b: tuple[int, ...],
+    window: Window,
+    groups: int,
+) -> ModuleType:
+    """The form for arrays of these shapes, found once: a network has few."""
+    forms = forms if a[0] else (direct,)  # which has no plan for no images
+    filters = b[1] if kernel == "conv_dw" else b[0]
+    channels = b[1] * groups if kernel == "conv_dx" else a[1]
+    if groups == channels == filters > 1:
+        return depthwise
+    sizes = channels // groups, filters // groups
+    if kernel == "conv_dx" and window.stride == (1, 1):  # a convolution back
+        sizes, window = sizes[::-1], window.turned()
+    if groups > 1:
+        joined = winograd in forms and grouped.fits(dtype, groups, *sizes, window)
+        return grouped if joined else direct
+    form = next(form for form in forms if form.fits(dtype, *sizes, window))
+    most = columns.FEW if form is winograd else columns.MORE
+    count = a[0] * math.prod(window.out)
+    return columns if columns.fits(dtype, *sizes, window, count, most) else form

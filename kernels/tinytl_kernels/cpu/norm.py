@@ -18,7 +18,6 @@ so that they are the same for any number of threads.
 
 import functools
 import math
-from typing import Any
 
 import numpy as np
 
@@ -42,13 +41,12 @@ def moments(x: Array) -> tuple[Array, Array]:
 
     Taken of x - x0, where x0 is the channel's first value: the same variance, without
     the difference of two large numbers where the mean is far from 0. If it is far from
-    x0, they are taken again, of x - mean.
+    x0, they are taken again, of x - mean; or of x, where x0 is no finite number.
     """
-    start = x[0].T[(0,) * (x.ndim - 2)]
-    start = np.where(np.isfinite(start), start, x.dtype.type(0))
+    start = np.ascontiguousarray(x[0].T[(0,) * (x.ndim - 2)])
     mean, variance, far = _moments_from(start, x)
     if far:
-        start = np.where(np.isfinite(mean), mean, start)
+        start = np.where(np.isfinite(mean), mean, x.dtype.type(0))
         mean, variance, _ = _moments_from(start, x)
     return mean, variance
 
@@ -64,7 +62,7 @@ def _moments_from(start: Array, x: Array) -> tuple[Array, Array, bool]:
 
 def line(x: Array, by: Line) -> Array:
     """(x - mean) * scale + shift, with ReLU or not: see plain.line."""
-    return _each("line", by, (), x)
+    return _each("line", by, None, x)
 
 
 def line_sums(g: Array, x: Array, by: Line) -> Array:
@@ -118,7 +116,7 @@ def sum_of_all(x: Array) -> float:
 # -- both orders -----------------------------------------------------------------------
 
 
-def _each(loop: str, by: Line, weights: Any, *arrays: Array) -> Array:
+def _each(loop: str, by: Line, weights: Array | None, *arrays: Array) -> Array:
     """An array like the first, each value computed from those at its place."""
     x = arrays[0]
     if not x.size:
@@ -153,10 +151,9 @@ def _sums(loop: str, count: int, by: Line, *arrays: Array) -> Array:
     flat = [_flat(a, in_lanes) for a in arrays]
     unit = norm_lanes.UNROLLED * step
     repeats = _repeats(x.shape[1], x.size, SUMMED, unit) if in_lanes else 1
-    rows = _rows(by, (), repeats, x.dtype)
+    rows = _rows(by, None, repeats, x.dtype)
     size = repeats * x.shape[1]
-    totals = empty((CHUNKS, count, size), np.float64)
-    totals[:] = 0
+    totals = np.zeros((CHUNKS, count, size))
     last = by.relu or None, rows, totals
     if in_lanes:
         form, scratch = norm_lanes.LOOPS[loop], (count * size, x.dtype)
@@ -211,17 +208,15 @@ def _repeats(channels: int, count: int, about: int, unit: int) -> int:
     return (times or most) * one // channels
 
 
-def _rows(by: Line, weights: Any, repeats: int, dtype: np.dtype) -> Array:
+def _rows(by: Line, weights: Array | None, repeats: int, dtype: np.dtype) -> Array:
     """The weights of all lanes, a row of each kind, at the start of a cache line.
 
     In memory that this thread keeps until its next call: loading a vector from two
     lines takes twice as long, and these are loaded as often as x.
     """
-    kinds = by.mean, by.scale, by.shift, *weights
-    size = len(kinds) * repeats * len(by.mean)
+    more = np.empty((0, 0), dtype) if weights is None else weights
+    shape = 3 + len(more), repeats, len(by.mean)
+    size = math.prod(shape)
     rows = workspace("line", size, dtype)[:size]
-    if repeats == 1:
-        return np.concatenate(kinds, out=rows)
-    once = np.concatenate(kinds).reshape(len(kinds), 1, -1)
-    rows.reshape(len(kinds), repeats, -1)[:] = once
+    norm_each.repeat(rows.reshape(shape), by.mean, by.scale, by.shift, more)
     return rows

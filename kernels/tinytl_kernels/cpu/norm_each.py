@@ -7,7 +7,7 @@ after the other. `relu` is 1 or None, and `past` too: each case is compiled by i
 without a question in the loop. All arrays are flat.
 """
 
-from .compiled import as_written, inlined
+from .compiled import as_written, compiled, inlined
 from .norm_vectors import gated, put, unless_negative, weight
 from .simd import arrive, load
 
@@ -82,6 +82,15 @@ def _three(by, first, channels, k, planes):  # type: ignore[no-untyped-def]
     a = weight(by, first, k, planes)
     b = weight(by, first + channels, k, planes)
     return a, b, weight(by, first + 2 * channels, k, planes)
+
+
+@compiled
+def repeat(rows, mean, scale, shift, weights):  # type: ignore[no-untyped-def]
+    """The channels' weights, one kind after the other, each as often as rows say."""
+    for k in range(rows.shape[1]):
+        rows[0, k], rows[1, k], rows[2, k] = mean, scale, shift
+        for i in range(len(weights)):
+            rows[3 + i, k] = weights[i]
 
 
 LOOPS = {

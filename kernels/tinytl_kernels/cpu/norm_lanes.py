@@ -129,14 +129,15 @@ def add_up(totals, sums):  # type: ignore[no-untyped-def]
 def mean_and_variance(sums, count, start, mean, variance):  # type: ignore[no-untyped-def]
     """From the sums of x - start and of its square; NaN stays what it is.
 
-    Returns whether a start was so far from the mean that digits have cancelled.
+    Returns whether a start was so far from the mean that digits have cancelled, or a
+    mean is NaN.
     """
     far = False
     for c in range(len(start)):
         away = sums[0, c] / count
         spread = sums[1, c] / count - away * away
         mean[c], variance[c] = away + start[c], 0 if spread < 0 else spread
-        far = far or away * away > FAR * spread
+        far = far or not away * away <= FAR * spread
     return far
 
 

@@ -9,6 +9,7 @@ have to prove that arrays do not overlap. There a kernel says it:
 With NUMBA_DISABLE_JIT=1 the same lines run in Python, on small NumPy arrays.
 """
 
+import functools
 import operator
 import platform
 from collections.abc import Callable
@@ -32,6 +33,7 @@ COMPILED = not numba.config.DISABLE_JIT  # type: ignore[attr-defined]
 FUSED = ("contract",)  # a product and a sum may become one instruction, rounded once
 
 
+@functools.cache
 def lanes(dtype: Any) -> int:
     """How many numbers of this dtype a vector holds."""
     return BITS // 8 // np.dtype(dtype).itemsize

@@ -37,7 +37,7 @@ def sgd_step(
     rates = np.array([lr, momentum, 1 - dampening, weight_decay], p.dtype)
     flat = [a.reshape(-1) for a in (new, new if w is None else w, p, g, given[-1])]
     how = (w is not None, v is None, nesterov)
-    run(_step, p.size, *flat, rates, how, work=4 * p.size)
+    run(_step, p.size, *flat, rates, how, work=2 * p.size)
     return new, w
 
 

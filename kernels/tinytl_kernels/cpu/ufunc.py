@@ -23,6 +23,8 @@ from .simd import arrive, lanes, load
 
 Array = np.ndarray
 
+TOGETHER = 1 << 15  # numbers that NumPy adds up at a time
+
 
 def ufunc(name: str, *arrays: Array) -> Array:
     """NumPy's function of this name, of one array or two; see plain.ufunc.
@@ -87,11 +89,14 @@ def total(x: Array, axes: tuple[int, ...]) -> Array:
         y = lines.sums(x.reshape(-1, count)).reshape(shape)
     else:
         y = np.empty(shape, x.dtype)
+        some = max(1, TOGETHER // max(count, 1))
 
         def part(first: int, last: int) -> None:
-            np.sum(x[first:last], axis=inner, keepdims=True, out=y[first:last])
+            for k in range(first * some, min(last * some, len(y)), some):
+                own = slice(k, k + some)
+                np.sum(x[own], axis=inner, keepdims=True, out=y[own])
 
-        run(part, len(y), work=x.size)
+        run(part, -(-len(y) // some), work=x.size)
     return y.sum(axis=0, keepdims=True) if 0 in axes else y
 
 
