@@ -18,7 +18,7 @@ PAIRS = tuple((m, n) for m in (4, 9, 14) for n in range(5))
 # PyTorch's own memory orders differ by 20 % in some hypergradients, here by 0.02 %.
 RATE = 1e-4
 LONG: dict[str, Any] = {"seconds": 40.0, "allowed": BY_CHANCE}
-ROUNDS = {128: 2, 100: 1}  # by batch, at least; each takes most of a minute
+ROUNDS = {128: 2, 100: 1}  # by batch, at least, unless the first takes too long
 LAST = ("official", 100)  # the one row with channels last: two more variants of each
 
 
