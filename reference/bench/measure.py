@@ -137,9 +137,7 @@ def measure(row: Row, workers: list[Worker], budget: float) -> dict[str, Any]:
     Args:
         row: what is timed.
         workers: of all variants.
-        budget: seconds for the row; at least ``row.least`` rounds are made. But if the
-            first repetition of all, which is compared, takes more than ``row.seconds``,
-            it is the only round.
+        budget: seconds for the row; at least ``row.least`` rounds are made.
 
     Raises:
         WrongResult: a variant's results differ from PyTorch's.
@@ -151,13 +149,9 @@ def measure(row: Row, workers: list[Worker], budget: float) -> dict[str, Any]:
     for worker in workers:
         worker.child, worker.late = worker.answer(), []
     try:
+        errors = check(row, workers)
         before = others_seconds(workers), time.monotonic()
-        errors, first = check(row, workers)
-        if sum(first) > row.seconds:
-            rounds = [first]
-        else:
-            before = others_seconds(workers), time.monotonic()
-            rounds = take_turns(workers, budget, row.least)
+        rounds = take_turns(workers, budget, row.least)
         others = others_seconds(workers) - before[0]
         others /= time.monotonic() - before[1]
         peaks = [worker.ask(peak=True) for worker in workers]
@@ -202,18 +196,17 @@ def take_turns(workers: list[Worker], budget: float, least: int) -> list[list[fl
     return rounds[1:] if len(rounds) > least else rounds
 
 
-def check(row: Row, workers: list[Worker]) -> tuple[list[float], list[float]]:
-    """Largest relative error of each variant's results against PyTorch's; seconds.
+def check(row: Row, workers: list[Worker]) -> list[float]:
+    """Largest relative error of each variant's results against PyTorch's.
 
     PyTorch as it is installed, or the first variant where PyTorch does not take part.
     """
     found: list[list[np.ndarray]] = []
-    seconds: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
         for k, worker in enumerate(workers):
             place = Path(folder, str(k))
             place.mkdir()
-            seconds.append(worker.ask(save=str(place)))
+            worker.ask(save=str(place))
             worker.settle()
             orders = json.loads((place / "orders.json").read_text())
             found.append([_load(place / f"{i}.npy", o) for i, o in enumerate(orders)])
@@ -227,7 +220,7 @@ def check(row: Row, workers: list[Worker]) -> tuple[list[float], list[float]]:
         raise WrongResult(
             f"{row.key}: {names[wrong[0]]} differs from {names[true]}; errors: {shown}"
         )
-    return errors, seconds
+    return errors
 
 
 def _load(path: Path, order: list[int]) -> np.ndarray:

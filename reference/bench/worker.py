@@ -5,7 +5,7 @@ process of its own, whose memory is the row's, without paying for the imports ag
 child reads requests as lines of JSON and answers each with one line:
 
     {"row": key}        build it, answer with the child's process id
-    {"save": folder}    first repetition: its seconds; its results are written there
+    {"save": folder}    first repetition; write its results there
     {"run": seconds}    repeat for that long, at least once: the seconds of each
     {"peak": true}      growth of the process at its peak since the inputs were made, MB
     {"end": true}       end the child
@@ -96,14 +96,11 @@ def serve(side: Any, key: str, kept: bool, damage: float) -> None:
     answer(os.getpid())
     for request in requests():
         if "save" in request:
-            start = time.perf_counter()
-            outputs = step()
-            seconds = time.perf_counter() - start
-            results = [as_array(side, x) for x in outputs]
+            results = [as_array(side, x) for x in step()]
             results = [x + np.float32(damage) for x in results] if damage else results
             save(results, Path(request["save"]))
-            del results, outputs
-            answer(seconds)
+            del results
+            answer(True)
         elif "run" in request:
             answer(repeat(step, request["run"]))
         elif "peak" in request:
