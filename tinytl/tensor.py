@@ -318,7 +318,7 @@ def record(value: Array, *edges: Edge) -> Tensor:
     if state.checking and edges:
         check_finite(output.data, operation_name(edges[0][1]), layer_path())
     if state.recording:
-        kept = tuple([(x.node, *maps) for x, *maps in edges if x.node is not None])
+        kept = tuple((x.node, *maps) for x, *maps in edges if x.node is not None)
         if kept:
             output.node = Node(output.shape, kept)
     return output

@@ -41,7 +41,7 @@ from .memory import aligned
 Array = np.ndarray
 
 SMALL = 1 << 17  # elementary steps below which waking a thread costs more than it saves
-WAKING = 25e-6  # seconds that it takes, where SMALL was measured
+WAKING = 25e-6  # seconds of waking for which SMALL is the limit
 LATEST = 8 * WAKING  # no more is believed
 PRODUCTS = 32  # multiply-adds that a matrix product does in the time of one such step
 
