@@ -175,7 +175,7 @@ def _share(part: Callable[[int], None], threads: int) -> None:
             _watch(ended)
         for _ in range(1, threads):
             done.get()
-    except BaseException as error:  # Ctrl-C, while workers write to the caller's arrays
+    except BaseException as error:  # of part(0), or Ctrl-C: workers still write
         errors.append(error)
         while not ended.all():
             with contextlib.suppress(KeyboardInterrupt):

@@ -108,7 +108,6 @@ CACHE = 3 << 16  # numbers in a block of transformed tiles, as far as rows allow
 DEPTH = 256  # channels of a panel whose filters the cache holds until they are used
 
 
-@functools.lru_cache(maxsize=256)
 def fits(dtype: np.dtype, channels: int, filters: int, window: Window) -> bool:
     """Whether this form can compute the convolution, and with fewer products.
 
