@@ -215,6 +215,7 @@ def test_elementwise_functions(kernels, dtype, order, monkeypatch):
         "hardswish_dx": (g, x),
         "sigmoid": (x,),
         "sigmoid_dx": (g, x),
+        "tanh_dx": (g, x),
     }.items():
         ours, theirs = (getattr(k, name)(*arguments) for k in (kernels, plain))
         assert ours.dtype == theirs.dtype == dtype
@@ -331,6 +332,20 @@ def test_exponentials_of_any_size(kernels):
     np.testing.assert_array_equal(kernels.ufunc("exp", odd), wanted)
 
 
+@pytest.mark.filterwarnings("ignore:invalid value")
+def test_tanh_of_any_size(kernels):
+    """To some units in the last place, also near 0, where it is x."""
+    sizes = np.geomspace(1e-45, 120, 15_000).astype(np.float32)
+    x = np.concatenate([sizes, -sizes]).reshape(-1, 3)
+    got, exact = kernels.ufunc("tanh", x), np.tanh(x.astype(np.float64))
+    assert got.dtype == np.float32
+    unit = np.spacing(np.abs(exact).astype(np.float32)).astype(np.float64)
+    assert (np.abs(got - exact) <= 4 * unit).all()
+    odd = np.resize(np.float32([np.nan, np.inf, -np.inf, 0, -0.0]), (5000, 2))
+    wanted = np.resize(np.float32([np.nan, 1, -1, 0, 0]), (5000, 2))
+    np.testing.assert_array_equal(kernels.ufunc("tanh", odd), wanted)
+
+
 # -- softmax ---------------------------------------------------------------------------
 
 
@@ -399,8 +414,10 @@ def test_pooling(kernels, dtype, order, channels, options):
     where = kernels.max_pool(x, view)[1]
     assert np.array_equal(kernels.gather(x, where), plain.gather(x, where))
     agree(kernels.scatter(g, where, view), plain.scatter(g, where, view), dtype)
-    agree(kernels.sum_pool(x, view), plain.sum_pool(x, view), dtype)
-    agree(kernels.sum_pool_dx(g, view), plain.sum_pool_dx(g, view), dtype)
+    for over in (1, 5):
+        agree(kernels.sum_pool(x, view, over), plain.sum_pool(x, view) / over, dtype)
+        wanted = plain.sum_pool_dx(g, view) / over
+        agree(kernels.sum_pool_dx(g, view, over), wanted, dtype)
 
 
 @pytest.mark.parametrize("order", ORDERS)

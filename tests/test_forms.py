@@ -90,6 +90,7 @@ WIDE = {
     "sum of everything": (("sum", (drawn(7, 131),), {}), "ufunc.sum_of_all"),
     "joined": (("cat", ((drawn(3, 40), drawn(3, 17)), 1), {}), "join._copy"),
     "exponentials": (("exp", (drawn(9, 37),), {}), "ufunc.exp"),
+    "hyperbolic tangents": (("tanh", (drawn(9, 37),), {}), "ufunc.tanh"),
     "a number for each image and channel": (
         ("mul", (drawn(3, 19, 5, 7, order="last"), drawn(3, 19, 1, 1)), {}),
         "ufunc._with_one_each",

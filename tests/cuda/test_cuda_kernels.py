@@ -192,7 +192,10 @@ def test_sum_pooling(case):
     x, view = case
     x = numbers(x.dtype, *x.shape)
     same("sum_pool", x, view)
-    same("sum_pool_dx", numbers(x.dtype, *x.shape[:2], *view.out), view)
+    g = numbers(x.dtype, *x.shape[:2], *view.out)
+    same("sum_pool_dx", g, view)
+    same("sum_pool", x, view, 3)
+    same("sum_pool_dx", g, view, 3)
 
 
 def test_pooling_of_no_images():
@@ -387,6 +390,7 @@ def test_activations(dtype):
         "hardswish_dx": (g, x),
         "sigmoid": (x,),
         "sigmoid_dx": (g, x),
+        "tanh_dx": (g, x),
         "softplus": (x, 1.0, 20.0),
         "softplus_dx": (g, x, 1.0, 20.0),
         "softplus ": (x, 0.3, 2.0),

@@ -92,20 +92,20 @@ def sum_pool2d(
     return _summed(x, view)
 
 
-def _summed(x: Tensor, view: Window) -> Tensor:
+def _summed(x: Tensor, view: Window, divisor: int = 1) -> Tensor:
     if x.ndim == 3:
-        return squeeze(_sum_pool2d(unsqueeze(x, 0), view), 0)
-    return _sum_pool2d(x, view)
+        return squeeze(_sum_pool2d(unsqueeze(x, 0), view, divisor), 0)
+    return _sum_pool2d(x, view, divisor)
 
 
-def _sum_pool2d(x: Tensor, view: Window) -> Tensor:
-    value = kernels_for(x.data).sum_pool(x.data, view)
-    return record(value, (x, lambda g: _sum_pool2d_dx(g, view)))
+def _sum_pool2d(x: Tensor, view: Window, divisor: int) -> Tensor:
+    value = kernels_for(x.data).sum_pool(x.data, view, divisor)
+    return record(value, (x, lambda g: _sum_pool2d_dx(g, view, divisor)))
 
 
-def _sum_pool2d_dx(g: Tensor, view: Window) -> Tensor:
-    value = kernels_for(g.data).sum_pool_dx(g.data, view)
-    return record(value, (g, lambda gg: _sum_pool2d(gg, view)))
+def _sum_pool2d_dx(g: Tensor, view: Window, divisor: int) -> Tensor:
+    value = kernels_for(g.data).sum_pool_dx(g.data, view, divisor)
+    return record(value, (g, lambda gg: _sum_pool2d(gg, view, divisor)))
 
 
 def avg_pool2d(
@@ -135,21 +135,21 @@ def avg_pool2d(
     """
     x = _images("avg_pool2d", input)
     view = _pool("avg_pool2d", x, kernel_size, stride, padding, 1, ceil_mode)
-    total = _summed(x, view)
     if divisor_override is not None:
         if not isinstance(divisor_override, int) or divisor_override == 0:
             raise ValueError(
                 "avg_pool2d: divisor_override must be an integer other than 0, got "
                 f"{divisor_override!r}"
             )
-        return _avg_pool2d_over(total, divisor_override)
+        return _summed(x, view, divisor_override)
     counts = _counts(view, count_include_pad)
-    if not isinstance(counts, int):
-        counts = Tensor(counts.astype(x.dtype)).to(x.device).data
-    return _avg_pool2d_over(total, counts)
+    if isinstance(counts, int):
+        return _summed(x, view, counts)
+    each = Tensor(counts.astype(x.dtype)).to(x.device).data
+    return _avg_pool2d_over(_summed(x, view), each)
 
 
-def _avg_pool2d_over(x: Tensor, counts: Array | int) -> Tensor:
+def _avg_pool2d_over(x: Tensor, counts: Array) -> Tensor:
     """x / counts, which are constants."""
     return record(x.data / counts, (x, lambda g: _avg_pool2d_over(g, counts)))
 

@@ -25,6 +25,7 @@ from .elementwise import (
     sigmoid_dx,
     softplus,
     softplus_dx,
+    tanh_dx,
 )
 from .join import concatenate
 from .losses import log_softmax, log_softmax_dx, softmax, softmax_dx
@@ -89,6 +90,7 @@ __all__ = [
     "sum_per_channel",
     "sum_pool",
     "sum_pool_dx",
+    "tanh_dx",
     "total",
     "ufunc",
 ]

@@ -26,7 +26,7 @@ Array = np.ndarray
 f32 = np.float32
 FEW = 1 << 13  # numbers for which a NumPy call or two are over before a loop has begun
 BLOCK = 1 << 8  # numbers in whole vectors: more, and a thread stores when it could load
-HALF, ONE, TWO, THREE, SIX = f32(0.5), f32(1), f32(2), f32(3), f32(6)
+HALF, ONE, TWO, THREE, FOUR, SIX, FORTY = map(f32, (0.5, 1, 2, 3, 4, 6, 40))
 LOG2_E = f32(math.log2(math.e))
 LN2, LN2_REST = f32(0.693359375), f32(math.log(2) - 0.693359375)  # LN2 has 9 bits
 ROUND = f32(3 << 22)  # adding it rounds to a whole number; subtracting it shows which
@@ -114,6 +114,16 @@ def sigmoid_dx(g: Array, x: Array) -> Array:
     if x.dtype != np.float32:
         return plain.sigmoid_dx(g, x)
     return _each(_sigmoid_dx, x, g)
+
+
+def tanh(x: Array) -> Array:
+    """tanh(x) in float32, to 2e-7 of itself: see plain.ufunc."""
+    return _each(_tanh, x)
+
+
+def tanh_dx(g: Array, x: Array) -> Array:
+    """g times tanh's slope: see plain.tanh_dx."""
+    return plain.tanh_dx(g, x) if x.dtype != np.float32 else _each(_tanh_dx, x, g)
 
 
 def _each(value: Any, *arrays: Array, values: tuple[Any, ...] = ()) -> Array:
@@ -260,6 +270,19 @@ def _sigmoid_dx(x, g):  # type: ignore[no-untyped-def]
     return g * (e / ((ONE + e) * (ONE + e)))
 
 
+@formula
+def _tanh(x):  # type: ignore[no-untyped-def]
+    """-m / (2 + m) with m = e^(-2 |x|) - 1, and the sign of x."""
+    m = _exp_less_one(-TWO * abs(x))
+    return (-m if x >= NOTHING else m) / (TWO + m)
+
+
+@formula
+def _tanh_dx(x, g):  # type: ignore[no-untyped-def]
+    e = _exp(-TWO * abs(x))
+    return g * (FOUR * e / ((ONE + e) * (ONE + e)))
+
+
 @inlined
 def send(y, at, block, count, step, past):  # type: ignore[no-untyped-def]
     """Stream the first so many numbers of a block to y, unless `past` is None."""
@@ -283,14 +306,31 @@ def _exp(x):  # type: ignore[no-untyped-def]
     x = SMALLEST if x < SMALLEST else x
     whole = x * LOG2_E + ROUND - ROUND
     r = x - whole * LN2 - whole * LN2_REST
-    series = ONE + r * (
-        ONE + r * (E2 + r * (E3 + r * (E4 + r * (E5 + r * (E6 + r * E7)))))
-    )
+    series = ONE + r * _series(r)
     n = np.int32(whole)
     half = np.int32(n >> 1)
     low = np.int32((half + 127) << 23).view(np.float32)
     high = np.int32((n - half + 127) << 23).view(np.float32)
     return series * low * high
+
+
+@in_order
+def _exp_less_one(x):  # type: ignore[no-untyped-def]
+    """e^x - 1 for x <= 0, to 2e-7 of itself: (2^n - 1) + 2^n (e^r - 1).
+
+    Near 0, n is 0 and nothing is lost. Below -40 it is -1 in float32.
+    """
+    x = -FORTY if x < -FORTY else x
+    whole = x * LOG2_E + ROUND - ROUND
+    r = x - whole * LN2 - whole * LN2_REST
+    power = np.int32((np.int32(whole) + 127) << 23).view(np.float32)
+    return (power - ONE) + power * (r * _series(r))
+
+
+@in_order
+def _series(r):  # type: ignore[no-untyped-def]
+    """(e^r - 1) / r for |r| <= log(2) / 2."""
+    return ONE + r * (E2 + r * (E3 + r * (E4 + r * (E5 + r * (E6 + r * E7)))))
 
 
 @uncounted

@@ -19,6 +19,7 @@ from .simd import BITS, fetch_run, load, store
 
 DEPTH = 256  # rows of Z in a part
 WIDEST = 3  # vectors in a row of a block, at most
+ASKS = TALL > 8  # whether a block asks for the memory of the next one
 
 
 @as_written
@@ -54,23 +55,25 @@ def _block_of_rows(scratch, aside, x, i, terms):  # type: ignore[no-untyped-def]
     return scratch, aside, 1, TALL
 
 
-@as_written
+@inlined
 def _multiply_block(x, a, scratch, bias, y, place, by, some, terms, shape):  # type: ignore[no-untyped-def]
     """A block of rows with some panels, the sum over some terms.
 
-    All rows of a block are read at once, a number of each, which looks like no order
-    to the processor. So each panel asks for a share of the block that comes next.
+    All rows of a block are read at once, a number of each. With sixteen of them that
+    looks like no order to the processor, so each panel asks for a share of the block
+    that comes next; eight it foresees, and asking only takes time.
     """
     (left, start, row, step), (i, above, packed), columns = a, place, y.shape[1]
     flat, one, depth = y.reshape(-1), BITS // 8 // y.itemsize, terms[1] - terms[0]
     share = (TALL + some[1] - some[0] - 1) // (some[1] - some[0])
     for q in range(*some):
         j, width = by.starts[q], by.widths[q]
-        if x[2] == 1:
+        if ASKS and x[2] == 1:
             ahead = i + TALL + (q - some[0]) * share
             for s in range(ahead, min(ahead + share, i + 2 * TALL)):
                 fetch_run(x[0], s * x[1] + terms[0], depth)
-        fetch_run(flat, (i + TALL) * columns + TALL * by.places[q], TALL * width)
+        if ASKS:
+            fetch_run(flat, (i + TALL) * columns + TALL * by.places[q], TALL * width)
         before = by.starts[q - 1] + by.widths[q - 1] - j if q else 0
         new = (above, before, min(width, columns - j))
         overlaps = above + before > 0 and depth < shape[0]

@@ -23,26 +23,26 @@ Array = np.ndarray
 FEW = 4  # lines of a window that are added a vector at a time
 
 
-def sum_pool(x: Array, window: Window) -> Array:
-    """The sum of each window; see plain.sum_pool."""
+def sum_pool(x: Array, window: Window, divisor: int = 1) -> Array:
+    """The sum of each window, divided; see plain.sum_pool."""
     if window.dilation != (1, 1):
-        return plain.sum_pool(x, window)
-    return _summed(x, _windows(window), window.out)
+        return plain.sum_pool(x, window, divisor)
+    return _summed(x, _windows(window), window.out, divisor)
 
 
-def sum_pool_dx(gy: Array, window: Window) -> Array:
+def sum_pool_dx(gy: Array, window: Window, divisor: int = 1) -> Array:
     """Transpose of sum_pool: for each pixel the sum over the windows that saw it."""
     if window.dilation != (1, 1):
-        return plain.sum_pool_dx(gy, window)
-    return _summed(gy, seers(window), window.size)
+        return plain.sum_pool_dx(gy, window, divisor)
+    return _summed(gy, seers(window), window.size, divisor)
 
 
-def _summed(x: Array, bounds: tuple[Array, ...], size: Pair) -> Array:
-    """Images of `size`, each pixel the sum over a rectangle of x."""
+def _summed(x: Array, bounds: tuple[Array, ...], size: Pair, divisor: int) -> Array:
+    """Images of `size`, each pixel the sum over a rectangle of x, divided."""
     (n, c), one = x.shape[:2], lanes(x.dtype)
     y = empty((n, *size, c), x.dtype)
     scratch = ((x.shape[3] + size[1]) * c + 4 * one, x.dtype)
-    arrays = y, channels_last(x), bounds
+    arrays = y, channels_last(x), bounds, x.dtype.type(divisor)
     run(_sums, n, *arrays, work=x.size + y.size, scratch=scratch)
     return images(y)
 
@@ -70,7 +70,7 @@ def seers(window: Window) -> tuple[Array, ...]:
 
 
 @as_written
-def _sums(first, last, scratch, y, x, bounds):  # type: ignore[no-untyped-def]
+def _sums(first, last, scratch, y, x, bounds, divisor):  # type: ignore[no-untyped-def]
     """Images first..last-1 of y: lines are added first, and then pixels of their sum.
 
     A vector holds the channels of a pixel and, where they do not fill it, what is
@@ -91,24 +91,25 @@ def _sums(first, last, scratch, y, x, bounds):  # type: ignore[no-untyped-def]
             else:
                 start = n * x.shape[1]
                 _add_lines(scratch, numbers, start + top[i], start + bottom[i], line)
+                size = columns, channels
                 if to + row + one <= end:
-                    _add_pixels(out, to, scratch, columns, channels, bounds)
+                    _add_pixels(out, to, scratch, size, bounds, divisor)
                 else:
-                    _add_pixels(scratch, behind, scratch, columns, channels, bounds)
+                    _add_pixels(scratch, behind, scratch, size, bounds, divisor)
                     copy(out, to, scratch, behind, row)
             to += row
 
 
 @as_written
-def _add_pixels(out, to, line, columns, channels, bounds):  # type: ignore[no-untyped-def]
-    """A row of sums, each over pixels left..right-1 of a line."""
-    left, right = bounds[2:]
+def _add_pixels(out, to, line, size, bounds, divisor):  # type: ignore[no-untyped-def]
+    """A row of sums, each over pixels left..right-1 of a line, divided."""
+    (columns, channels), (left, right) = size, bounds[2:]
     for j in range(columns):
         for c in range(0, channels, BITS // 8 // line.itemsize):
             total = zero(line)
             for w in range(left[j], right[j]):
                 total = total + load(line, w * channels + c)
-            store(out, to + j * channels + c, total)
+            store(out, to + j * channels + c, total / divisor)
 
 
 @as_written

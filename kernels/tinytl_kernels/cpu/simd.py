@@ -288,7 +288,7 @@ def zero(x: Array) -> Array:
 
 
 def _operator(function: Callable[..., Any], instruction: str) -> None:
-    """Let kernels apply `function` to two vectors, and to a number and a vector."""
+    """Let kernels apply `function` to vectors, or a vector and a number."""
 
     @intrinsic
     def both(typing: Any, a: Any, b: Any) -> Any:
@@ -303,6 +303,8 @@ def _operator(function: Callable[..., Any], instruction: str) -> None:
             return lambda a, b: both(a, b)
         if isinstance(a, types.Float) and isinstance(b, Vector):
             return lambda a, b: both(_spread(a, b), b)
+        if isinstance(a, Vector) and isinstance(b, types.Float):
+            return lambda a, b: both(a, _spread(b, a))
         return None
 
 
@@ -310,5 +312,6 @@ for _function, _instruction in (
     (operator.add, "fadd"),
     (operator.sub, "fsub"),
     (operator.mul, "fmul"),
+    (operator.truediv, "fdiv"),
 ):
     _operator(_function, _instruction)

@@ -14,7 +14,7 @@ from ..shapes import window
 from ..threads import get_num_threads, run
 from . import lines
 from .compiled import as_written
-from .elementwise import FEW, exp
+from .elementwise import FEW, exp, tanh
 from .layout import far_to_near, images, is_channels_last
 from .norm import sum_of_all, sum_per_channel
 from .norm_vectors import put
@@ -41,8 +41,8 @@ def ufunc(name: str, *arrays: Array) -> Array:
     ours = name in ("add", "multiply") or (name == "subtract" and big is arrays[0])
     if ours and _one_each(big, others[0]):
         return _with_one_each(name, big, others[0])
-    if name == "exp" and big.dtype == np.float32 and big.size >= FEW:
-        return exp(big)
+    if name in ("exp", "tanh") and big.dtype == np.float32 and big.size >= FEW:
+        return exp(big) if name == "exp" else tanh(big)
     if get_num_threads() == 1:
         return function(*arrays)
     y, warned = np.empty_like(big), np.geterr()

@@ -17,6 +17,7 @@ from .elementwise import (
     sigmoid_dx,
     softplus,
     softplus_dx,
+    tanh_dx,
     total,
     ufunc,
 )
@@ -81,6 +82,7 @@ __all__ = [
     "sum_per_channel",
     "sum_pool",
     "sum_pool_dx",
+    "tanh_dx",
     "total",
     "ufunc",
 ]

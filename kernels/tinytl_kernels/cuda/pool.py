@@ -173,21 +173,23 @@ def scatter(g: Array, index: Array, window: Window) -> Array:
     return gx.reshape(n, c, *window.size)
 
 
-def sum_pool(x: Array, window: Window) -> Array:
-    """y[n,c,i,j] = sum over u,v of x[n, c, i*s-p+u*d, j*s-p+v*d]."""
+def sum_pool(x: Array, window: Window, divisor: int = 1) -> Array:
+    """y[n,c,i,j] = sum over u,v of x[n, c, i*s-p+u*d, j*s-p+v*d], divided."""
     xp = namespace(x)
     n, c = x.shape[:2]
     y = xp.empty((n * c, math.prod(window.out)), x.dtype)
     planes = xp.ascontiguousarray(x).reshape(n * c, *window.size)
     window_sum.launch(*pixel_grid(*y.shape), planes, y, geometry(window))
+    y = y if divisor == 1 else y / divisor
     return y.reshape(n, c, *window.out)
 
 
-def sum_pool_dx(gy: Array, window: Window) -> Array:
+def sum_pool_dx(gy: Array, window: Window, divisor: int = 1) -> Array:
     """Transpose of sum_pool: every pixel gets the g of all windows that saw it."""
     xp = namespace(gy)
     n, c = gy.shape[:2]
     gx = xp.empty((n * c, math.prod(window.size)), gy.dtype)
-    planes = xp.ascontiguousarray(gy).reshape(n * c, *window.out)
+    seen = gy if divisor == 1 else gy / divisor
+    planes = xp.ascontiguousarray(seen).reshape(n * c, *window.out)
     window_sum_dx.launch(*pixel_grid(*gx.shape), planes, gx, geometry(window))
     return gx.reshape(n, c, *window.size)

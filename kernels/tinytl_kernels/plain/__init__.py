@@ -19,6 +19,7 @@ from .elementwise import (
     sigmoid_dx,
     softplus,
     softplus_dx,
+    tanh_dx,
     total,
     ufunc,
 )
@@ -85,6 +86,7 @@ __all__ = [
     "sum_per_channel",
     "sum_pool",
     "sum_pool_dx",
+    "tanh_dx",
     "total",
     "ufunc",
     "unfold",

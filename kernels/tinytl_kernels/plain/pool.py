@@ -67,20 +67,21 @@ def scatter(g: Array, index: Array, window: Window) -> Array:
     return total.astype(g.dtype).reshape(n, c, h, w)
 
 
-def sum_pool(x: Array, window: Window) -> Array:
-    """y[n,c,i,j] = sum over u,v of x[n, c, i*s-p+u*d, j*s-p+v*d]."""
+def sum_pool(x: Array, window: Window, divisor: int = 1) -> Array:
+    """y[n,c,i,j] = sum over u,v of x[n, c, i*s-p+u*d, j*s-p+v*d], divided."""
     padded = pad(x, window)
     y = np.zeros((*x.shape[:2], *window.out), x.dtype)
     for u in range(window.kernel[0]):
         for v in range(window.kernel[1]):
             y += padded[:, :, window.rows(u), window.columns(v)]
-    return y
+    return y if divisor == 1 else y / divisor
 
 
-def sum_pool_dx(gy: Array, window: Window) -> Array:
+def sum_pool_dx(gy: Array, window: Window, divisor: int = 1) -> Array:
     """Transpose of sum_pool: every pixel gets the g of all windows that saw it."""
     total = np.zeros((*gy.shape[:2], *window.extent), gy.dtype)
     for u in range(window.kernel[0]):
         for v in range(window.kernel[1]):
             total[:, :, window.rows(u), window.columns(v)] += gy
-    return crop(total, window)
+    gx = crop(total, window)
+    return gx if divisor == 1 else gx / divisor
