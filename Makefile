@@ -1,6 +1,6 @@
 # make demo   the four experiments on real images, and a report (2 to 4 minutes)
 # make test   style, types and all tests (8 to 16 minutes; PyTorch is installed for it)
-# make bench  tinytl beside PyTorch, in one run (15 minutes; up to 23 on a slow machine)
+# make bench  tinytl beside PyTorch, in one run (15 minutes; up to 24 on a slow machine)
 # make gpu-check  on a machine with a GPU: right, and how fast (below 8 minutes)
 #
 # Each sets itself up in .venv. Where pip would take PyTorch with CUDA (gigabytes), say
