@@ -174,7 +174,7 @@ def scatter(g: Array, index: Array, window: Window) -> Array:
 
 
 def sum_pool(x: Array, window: Window, divisor: int = 1) -> Array:
-    """y[n,c,i,j] = sum over u,v of x[n, c, i*s-p+u*d, j*s-p+v*d], divided."""
+    """y[n,c,i,j] = sum over u,v of x[n, c, i*s-p+u*d, j*s-p+v*d] / divisor."""
     xp = namespace(x)
     n, c = x.shape[:2]
     y = xp.empty((n * c, math.prod(window.out)), x.dtype)
@@ -185,7 +185,7 @@ def sum_pool(x: Array, window: Window, divisor: int = 1) -> Array:
 
 
 def sum_pool_dx(gy: Array, window: Window, divisor: int = 1) -> Array:
-    """Transpose of sum_pool: every pixel gets the g of all windows that saw it."""
+    """Transpose of sum_pool: a pixel gets the g of all windows that saw it, divided."""
     xp = namespace(gy)
     n, c = gy.shape[:2]
     gx = xp.empty((n * c, math.prod(window.size)), gy.dtype)

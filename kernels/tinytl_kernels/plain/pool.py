@@ -68,7 +68,7 @@ def scatter(g: Array, index: Array, window: Window) -> Array:
 
 
 def sum_pool(x: Array, window: Window, divisor: int = 1) -> Array:
-    """y[n,c,i,j] = sum over u,v of x[n, c, i*s-p+u*d, j*s-p+v*d], divided."""
+    """y[n,c,i,j] = sum over u,v of x[n, c, i*s-p+u*d, j*s-p+v*d] / divisor."""
     padded = pad(x, window)
     y = np.zeros((*x.shape[:2], *window.out), x.dtype)
     for u in range(window.kernel[0]):
@@ -78,7 +78,7 @@ def sum_pool(x: Array, window: Window, divisor: int = 1) -> Array:
 
 
 def sum_pool_dx(gy: Array, window: Window, divisor: int = 1) -> Array:
-    """Transpose of sum_pool: every pixel gets the g of all windows that saw it."""
+    """Transpose of sum_pool: a pixel gets the g of all windows that saw it, divided."""
     total = np.zeros((*gy.shape[:2], *window.extent), gy.dtype)
     for u in range(window.kernel[0]):
         for v in range(window.kernel[1]):
