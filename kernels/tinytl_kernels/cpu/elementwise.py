@@ -303,15 +303,9 @@ def _exp(x):  # type: ignore[no-untyped-def]
     in two halves, since 2^-149, the smallest float32, is below the range of one; and
     2^128, which times a number below 1 may be a float32, above it.
     """
-    x = SMALLEST if x < SMALLEST else x
-    whole = x * LOG2_E + ROUND - ROUND
-    r = x - whole * LN2 - whole * LN2_REST
-    series = ONE + r * _series(r)
-    n = np.int32(whole)
+    n, rest = _parts(SMALLEST if x < SMALLEST else x)
     half = np.int32(n >> 1)
-    low = np.int32((half + 127) << 23).view(np.float32)
-    high = np.int32((n - half + 127) << 23).view(np.float32)
-    return series * low * high
+    return (ONE + rest) * _power(half) * _power(n - half)
 
 
 @in_order
@@ -320,17 +314,24 @@ def _exp_less_one(x):  # type: ignore[no-untyped-def]
 
     Near 0, n is 0 and nothing is lost. Below -40 it is -1 in float32.
     """
-    x = -FORTY if x < -FORTY else x
-    whole = x * LOG2_E + ROUND - ROUND
-    r = x - whole * LN2 - whole * LN2_REST
-    power = np.int32((np.int32(whole) + 127) << 23).view(np.float32)
-    return (power - ONE) + power * (r * _series(r))
+    n, rest = _parts(-FORTY if x < -FORTY else x)
+    power = _power(n)
+    return (power - ONE) + power * rest
 
 
 @in_order
-def _series(r):  # type: ignore[no-untyped-def]
-    """(e^r - 1) / r for |r| <= log(2) / 2."""
-    return ONE + r * (E2 + r * (E3 + r * (E4 + r * (E5 + r * (E6 + r * E7)))))
+def _parts(x):  # type: ignore[no-untyped-def]
+    """n and e^r - 1, where e^x = 2^n e^r."""
+    whole = x * LOG2_E + ROUND - ROUND
+    r = x - whole * LN2 - whole * LN2_REST
+    rest = r * (ONE + r * (E2 + r * (E3 + r * (E4 + r * (E5 + r * (E6 + r * E7))))))
+    return np.int32(whole), rest
+
+
+@in_order
+def _power(n):  # type: ignore[no-untyped-def]
+    """2^n as a float32: n is written into its exponent."""
+    return np.int32((n + 127) << 23).view(np.float32)
 
 
 @uncounted

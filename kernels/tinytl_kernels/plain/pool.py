@@ -80,8 +80,8 @@ def sum_pool(x: Array, window: Window, divisor: int = 1) -> Array:
 def sum_pool_dx(gy: Array, window: Window, divisor: int = 1) -> Array:
     """Transpose of sum_pool: a pixel gets the g of all windows that saw it, divided."""
     total = np.zeros((*gy.shape[:2], *window.extent), gy.dtype)
+    gy = gy if divisor == 1 else gy / divisor
     for u in range(window.kernel[0]):
         for v in range(window.kernel[1]):
             total[:, :, window.rows(u), window.columns(v)] += gy
-    gx = crop(total, window)
-    return gx if divisor == 1 else gx / divisor
+    return crop(total, window)
